@@ -1,0 +1,78 @@
+//! Every bound of the data plane that is not a directive, with its reason. Where nginx has the
+//! same bound, its default is named.
+
+/// Bytes of an ordinary receive or send buffer: a request head with its first body bytes, or an
+/// answer's head with a small body, in one system call. nginx reads heads into 1 KB and then
+/// 8 KB buffers; 16 KB is also the largest TLS record.
+pub const BUFFER_BYTES: usize = 16 * 1024;
+
+/// Bytes of a buffer for large bodies; 8 KB ones cost twice the CPU at 1 MB.
+pub const LARGE_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Free ordinary buffers a shard keeps: 512 x 16 KB = 8 MB. What comes back beyond that is freed.
+pub const FREE_BUFFERS_MAX: usize = 512;
+
+/// Free large buffers a shard keeps: 64 x 64 KB = 4 MB.
+pub const FREE_LARGE_BUFFERS_MAX: usize = 64;
+
+/// Free exchanges (request scratch memory) a shard keeps.
+pub const FREE_EXCHANGES_MAX: usize = 512;
+
+/// Bytes one recycled scratch vector may keep; a request that needed more gives it back.
+pub const SCRATCH_KEEP_BYTES: usize = 64 * 1024;
+
+/// Header fields in a request; nginx's `max_headers` has the default 1000.
+pub const REQUEST_FIELDS_MAX: usize = 1000;
+
+/// Header fields in an upstream's answer; its bytes are bounded by `proxy_buffer_size` anyway.
+pub const RESPONSE_FIELDS_MAX: usize = 1000;
+
+/// Internal relocations of one request (`rewrite ... last`, `error_page`, `index`): nginx's
+/// NGX_HTTP_MAX_URI_CHANGES.
+pub const RELOCATIONS_MAX: u32 = 10;
+
+/// Depth of subrequests: nginx's NGX_HTTP_MAX_SUBREQUESTS.
+pub const SUBREQUEST_DEPTH_MAX: u32 = 50;
+
+/// Bytes of a subrequest's answer that are kept in memory: nginx's `subrequest_output_buffer_size`
+/// defaults to one page; a verdict needs no body, so this is generous.
+pub const SUBREQUEST_BODY_MAX: usize = 64 * 1024;
+
+/// Interim (1xx) answers read from an upstream before one answer; more is an abuse.
+pub const INTERIM_ANSWERS_MAX: u32 = 16;
+
+/// Bytes of a trailer section, either direction.
+pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+
+/// Milliseconds a connection may be idle with its buffer in hand: within it, the next request
+/// costs one receive; past it, the buffer goes back and the connection waits without one.
+pub const HOT_IDLE_MS: u64 = 500;
+
+/// Milliseconds an upstream may think before the client's connection is watched for a hang-up
+/// (499). Watching costs an operation per request, so quick answers never pay for it.
+pub const WATCH_CLIENT_AFTER_MS: u64 = 50;
+
+/// Milliseconds between two looks at idle upstream connections for one that the peer closed.
+pub const POOL_SWEEP_MS: u64 = 1000;
+
+/// Accepts in a row a listener makes after a failure before it waits.
+pub const ACCEPT_RETRY_MS: u64 = 500;
+
+/// Bytes of one buffered access log a shard holds at most, whatever `buffer=` says.
+pub const LOG_BUFFER_MAX: usize = 16 * 1024 * 1024;
+
+/// Bytes of access-log lines queued in one turn before they are written at once.
+pub const LOG_TURN_BYTES: usize = 64 * 1024;
+
+/// Threads of the file pool: what a disk can usefully be asked at once on a small host.
+pub const FILE_POOL_THREADS: usize = 4;
+
+/// Jobs that may wait for the file pool; beyond it a request gets 503 rather than a place.
+pub const FILE_POOL_QUEUE: usize = 1024;
+
+/// Bytes a PCRE match may be tried: `(*LIMIT_MATCH=...)`; without it a bad pattern held a shard
+/// for 200 ms, with it for 50 us.
+pub const REGEX_MATCH_LIMIT: u32 = 10_000;
+
+/// Capture groups kept of one match ($1 .. $9, and named ones beyond).
+pub const CAPTURES_MAX: usize = 32;

@@ -1,0 +1,7 @@
+//! Floor 0: bounds, buffers and clocks. Knows neither HTTP nor the configuration language.
+
+pub mod address;
+pub mod buffer;
+pub mod clock;
+pub mod limits;
+pub mod process_settings;

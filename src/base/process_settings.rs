@@ -1,0 +1,90 @@
+//! What the main context says of the processes themselves, resolved and with defaults applied.
+//! The master acts on it; the data plane never sees it.
+
+use std::path::PathBuf;
+
+/// The severity of a line of the error log, as `error_log` names it; lower is graver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Level {
+    Emerg = 1,
+    Alert,
+    Crit,
+    Error,
+    Warn,
+    Notice,
+    Info,
+    Debug,
+}
+
+impl Level {
+    /// The word nginx uses in the log and in `error_log`.
+    pub fn name(self) -> &'static str {
+        ["emerg", "alert", "crit", "error", "warn", "notice", "info", "debug"][self as usize - 1]
+    }
+
+    /// The level a word of `error_log` names.
+    pub fn parse(word: &str) -> Option<Level> {
+        use Level::*;
+        [Emerg, Alert, Crit, Error, Warn, Notice, Info, Debug].into_iter().find(|l| l.name() == word)
+    }
+}
+
+/// Where error lines go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum LogTarget {
+    /// A file, opened with O_APPEND; absolute.
+    File(PathBuf),
+    /// Standard error.
+    Stderr,
+}
+
+/// One `error_log` line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorLog {
+    /// Where to.
+    pub target: LogTarget,
+    /// The least grave level that is written.
+    pub level: Level,
+}
+
+/// How many shards (`worker_processes`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shards {
+    /// A number.
+    Count(usize),
+    /// One per CPU that the affinity mask and the cgroup quota allow.
+    Auto,
+}
+
+/// `worker_cpu_affinity`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Affinity {
+    /// Not given: shards are pinned only under `worker_processes auto`.
+    Unset,
+    /// `auto [mask]`: one CPU each, of those in the mask (all if `None`).
+    Auto(Option<Vec<usize>>),
+    /// One CPU set per shard; the last serves the shards beyond the list.
+    Masks(Vec<Vec<usize>>),
+}
+
+/// The processes' own settings (main context).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessSettings {
+    /// `daemon`; default on.
+    pub daemon: bool,
+    /// `master_process`; default on.
+    pub master_process: bool,
+    /// `pid`; absolute.
+    pub pid: PathBuf,
+    /// `user NAME [GROUP]`, as written; applied only when root.
+    pub user: Option<(String, Option<String>)>,
+    /// `worker_processes`; default 1.
+    pub shards: Shards,
+    /// `worker_cpu_affinity`.
+    pub affinity: Affinity,
+    /// `worker_rlimit_nofile`: RLIMIT_NOFILE of the worker.
+    pub rlimit_nofile: Option<u64>,
+    /// The main context's `error_log` lines, default applied (never empty).
+    pub error_logs: Vec<ErrorLog>,
+}
