@@ -1,0 +1,222 @@
+//! A message body as HTTP/1 frames it (RFC 9112 section 6), read from a stream: a client's request
+//! or an upstream's answer.
+
+use super::deadline::Alarm;
+use super::stream::Stream;
+use crate::base::buffer::Buffer;
+use crate::base::limits::BUFFER_BYTES;
+use crate::http::chunked::Decoder;
+use std::time::{Duration, Instant};
+
+/// The bytes of one body, and those of the connection behind it.
+pub struct H1Body {
+    stream: Stream,
+    /// Read from the socket but not given out: body bytes, and behind them what follows it.
+    ahead: Buffer,
+    state: State,
+    /// Body bytes given out so far.
+    received: u64,
+    /// An interim answer that is owed before the first wait for the body (RFC 9110 10.1.1).
+    continue_due: bool,
+}
+
+enum State {
+    Done,
+    Length(u64),
+    Chunked(Box<Decoder>),
+    UntilClose,
+}
+
+/// How a body is framed, seen from its reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// There is none.
+    None,
+    /// `Content-Length`.
+    Length(u64),
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+    /// It ends with the connection (answers only).
+    UntilClose,
+}
+
+/// Why a body could not be read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFault {
+    /// Nothing came in time.
+    Timeout,
+    /// The peer closed or reset the connection before the end.
+    Closed,
+    /// The chunked coding was malformed.
+    Malformed,
+}
+
+impl H1Body {
+    /// A body framed so, whose first bytes may be in `ahead` already.
+    pub fn new(stream: Stream, ahead: Buffer, frame: Frame) -> H1Body {
+        let state = match frame {
+            Frame::None | Frame::Length(0) => State::Done,
+            Frame::Length(n) => State::Length(n),
+            Frame::Chunked => State::Chunked(Box::default()),
+            Frame::UntilClose => State::UntilClose,
+        };
+        H1Body { stream, ahead, state, received: 0, continue_due: false }
+    }
+
+    /// Owes the client a `100 Continue` before its body is waited for.
+    pub fn expect_continue(&mut self) {
+        self.continue_due = true;
+    }
+
+    /// Whether all of the body was given out.
+    pub fn is_done(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
+    /// Bytes still to come, where the framing tells.
+    pub fn remaining(&self) -> Option<u64> {
+        match self.state {
+            State::Done => Some(0),
+            State::Length(n) => Some(n),
+            State::Chunked(_) | State::UntilClose => None,
+        }
+    }
+
+    /// Body bytes given out so far.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Whether bytes wait in memory, so that [`H1Body::next`] need not wait for the socket.
+    pub fn has_bytes(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
+    /// Whether the client waits for a `100 Continue` that was not sent yet.
+    pub fn owes_continue(&self) -> bool {
+        self.continue_due
+    }
+
+    /// The stream it is read from.
+    pub fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// The stream, and the bytes read from it that are not part of this body.
+    pub fn into_parts(self) -> (Stream, Buffer) {
+        (self.stream, self.ahead)
+    }
+
+    /// The next piece, never empty; `None` at the end. Waits at most `timeout` for the peer.
+    ///
+    /// # Errors
+    /// See [`BodyFault`]; the connection cannot be used afterwards.
+    pub async fn next(&mut self, alarm: &mut Alarm, timeout: Duration) -> Result<Option<Buffer>, BodyFault> {
+        loop {
+            if let Some(piece) = self.take_ahead()? {
+                self.received += piece.len() as u64;
+                return Ok(Some(piece));
+            }
+            if self.is_done() {
+                return Ok(None);
+            }
+            if !self.fill(alarm, timeout).await? {
+                return match self.state {
+                    State::UntilClose => {
+                        self.state = State::Done;
+                        Ok(None)
+                    }
+                    _ => Err(BodyFault::Closed),
+                };
+            }
+        }
+    }
+
+    /// Reads once more into `ahead`; false at the end of the stream.
+    async fn fill(&mut self, alarm: &mut Alarm, timeout: Duration) -> Result<bool, BodyFault> {
+        if std::mem::take(&mut self.continue_due) {
+            // What does not fit into an empty socket buffer of a client that waits will not be
+            // read by it either; the body then times out.
+            let _ = self.stream.send_now(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        let mut ahead = std::mem::take(&mut self.ahead);
+        if ahead.capacity() == 0 || (ahead.is_empty() && ahead.capacity() < self.wanted()) {
+            ahead = Buffer::with_capacity(self.wanted());
+        } else if ahead.room() == 0 {
+            ahead.compact();
+            if ahead.room() == 0 {
+                // A chunk head that fills a buffer is no chunk head.
+                return Err(BodyFault::Malformed);
+            }
+        }
+        let read = alarm.within(Instant::now() + timeout, self.stream.read(ahead)).await;
+        let (result, ahead) = read.map_err(|_| BodyFault::Timeout)?;
+        self.ahead = ahead;
+        match result {
+            Ok(n) => Ok(n > 0),
+            Err(_) => Err(BodyFault::Closed),
+        }
+    }
+
+    /// The size of buffer worth taking: large ones only for bodies that fill them.
+    fn wanted(&self) -> usize {
+        match self.state {
+            State::Length(n) if n <= BUFFER_BYTES as u64 => BUFFER_BYTES,
+            _ => crate::base::limits::LARGE_BUFFER_BYTES,
+        }
+    }
+
+    /// What of `ahead` is body, as a buffer of its own; `None` when more must be read first.
+    fn take_ahead(&mut self) -> Result<Option<Buffer>, BodyFault> {
+        if self.ahead.is_empty() {
+            return Ok(None);
+        }
+        match &mut self.state {
+            State::Done => Ok(None),
+            State::UntilClose => Ok(Some(std::mem::take(&mut self.ahead))),
+            State::Length(left) => {
+                let piece = if self.ahead.len() as u64 <= *left {
+                    std::mem::take(&mut self.ahead)
+                } else {
+                    split_front(&mut self.ahead, *left as usize)
+                };
+                *left -= piece.len() as u64;
+                if *left == 0 {
+                    self.state = State::Done;
+                }
+                Ok(Some(piece))
+            }
+            State::Chunked(decoder) => {
+                let mut piece = Buffer::default();
+                let mut done = false;
+                while !self.ahead.is_empty() && !done {
+                    let step = decoder.decode(self.ahead.filled()).map_err(|_| BodyFault::Malformed)?;
+                    let data = step.data.of(self.ahead.filled());
+                    if !data.is_empty() {
+                        if piece.capacity() == 0 {
+                            piece = Buffer::with_capacity(self.ahead.len());
+                        }
+                        piece.append(data);
+                    }
+                    done = step.done;
+                    if step.consumed == 0 && !done {
+                        break;
+                    }
+                    self.ahead.consume(step.consumed);
+                }
+                if done {
+                    self.state = State::Done;
+                }
+                Ok((!piece.is_empty()).then_some(piece))
+            }
+        }
+    }
+}
+
+/// Cuts the first `n` bytes off `buffer`.
+fn split_front(buffer: &mut Buffer, n: usize) -> Buffer {
+    let mut front = Buffer::with_capacity(n);
+    front.append(&buffer.filled()[..n.min(buffer.len())]);
+    buffer.consume(n);
+    front
+}

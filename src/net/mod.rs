@@ -1,0 +1,16 @@
+//! Floor 2, the data plane's sockets: monoio and the kernel. Only this room names monoio, and only
+//! it and `process/os.rs` hold unsafe code.
+
+pub mod deadline;
+pub mod error_log;
+pub mod file;
+pub mod file_pool;
+pub mod h1_body;
+pub mod listener;
+pub mod log_buffer;
+pub mod log_file;
+pub mod runtime;
+pub mod sockets;
+pub mod stream;
+pub mod temp_file;
+pub mod timezone;

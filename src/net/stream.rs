@@ -1,0 +1,260 @@
+//! A connected socket of a shard: TCP or Unix, with the reads and writes the data plane needs.
+
+use crate::base::buffer::Buffer;
+use monoio::buf::{IoBuf, IoBufMut};
+pub use monoio::io::Canceller;
+use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelHandle, CancelableAsyncReadRent};
+use monoio::net::{TcpStream, UnixStream};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
+use std::cell::UnsafeCell;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::deadline::Alarm;
+
+/// A connected socket. Clones are the same socket: one task may read while it writes.
+#[derive(Clone)]
+pub struct Stream(Rc<Socket>);
+
+enum Socket {
+    Tcp(UnsafeCell<TcpStream>),
+    Unix(UnsafeCell<UnixStream>),
+}
+
+/// What a look at a connection that should be quiet found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quiet {
+    /// Open, and nothing to read.
+    Open,
+    /// There are bytes to read.
+    Data,
+    /// The peer closed or reset it.
+    Closed,
+}
+
+/// How a read that may be called off ended.
+pub enum Hot {
+    /// Bytes came (0: the peer's end of the stream).
+    Read(usize),
+    /// Nothing came in time; the buffer is as it was.
+    Quiet,
+}
+
+impl Stream {
+    /// Connects over TCP.
+    ///
+    /// # Errors
+    /// The kernel's connect(2) errors.
+    pub async fn connect_tcp(to: SocketAddr) -> io::Result<Stream> {
+        TcpStream::connect_addr(to).await.map(Stream::from)
+    }
+
+    /// Connects to a Unix socket.
+    ///
+    /// # Errors
+    /// The kernel's connect(2) errors.
+    pub async fn connect_unix(path: &Path) -> io::Result<Stream> {
+        UnixStream::connect(path).await.map(Stream::from)
+    }
+
+    /// Reads once into the spare part of `buffer`; 0 is the end of the stream. Dropping the future
+    /// loses bytes: close the connection if you do.
+    pub async fn read(&self, buffer: Buffer) -> (io::Result<usize>, Buffer) {
+        let (result, Tail(buffer)) = match &*self.0 {
+            // SAFETY: monoio's read takes `&mut self` but only clones the shared descriptor out of
+            // it; TcpStream implements monoio's `Split`, whose contract is exactly this sharing.
+            Socket::Tcp(tcp) => unsafe { &mut *tcp.get() }.read(Tail(buffer)).await,
+            // SAFETY: as above, for UnixStream.
+            Socket::Unix(unix) => unsafe { &mut *unix.get() }.read(Tail(buffer)).await,
+        };
+        (result, buffer)
+    }
+
+    /// Reads once, but gives up at `until` without losing a byte.
+    pub async fn read_until(
+        &self,
+        buffer: Buffer,
+        alarm: &mut Alarm,
+        canceller: &mut Canceller,
+        until: Instant,
+    ) -> (io::Result<Hot>, Buffer) {
+        let mut read = std::pin::pin!(self.read_cancelable(buffer, canceller.handle()));
+        if let Ok((result, buffer)) = alarm.within(until, read.as_mut()).await {
+            return (result.map(Hot::Read), buffer);
+        }
+        let spent = std::mem::take(canceller);
+        *canceller = spent.cancel();
+        let (result, buffer) = read.await;
+        match result {
+            Err(e) if e.raw_os_error() == Some(libc::ECANCELED) => (Ok(Hot::Quiet), buffer),
+            other => (other.map(Hot::Read), buffer),
+        }
+    }
+
+    async fn read_cancelable(&self, buffer: Buffer, handle: CancelHandle) -> (io::Result<usize>, Buffer) {
+        let (result, Tail(buffer)) = match &*self.0 {
+            // SAFETY: as in `read`.
+            Socket::Tcp(tcp) => unsafe { &mut *tcp.get() }.cancelable_read(Tail(buffer), handle).await,
+            // SAFETY: as in `read`.
+            Socket::Unix(unix) => unsafe { &mut *unix.get() }.cancelable_read(Tail(buffer), handle).await,
+        };
+        (result, buffer)
+    }
+
+    /// Writes all that is filled; the buffer comes back empty, or with what was not written.
+    pub async fn write_all(&self, mut buffer: Buffer) -> (io::Result<()>, Buffer) {
+        while !buffer.is_empty() {
+            let (result, back) = self.write(buffer).await;
+            buffer = back;
+            match result {
+                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buffer),
+                Ok(n) => buffer.consume(n),
+                Err(e) => return (Err(e), buffer),
+            }
+        }
+        (Ok(()), buffer)
+    }
+
+    /// Writes once; the filled part is not consumed.
+    pub async fn write(&self, buffer: Buffer) -> (io::Result<usize>, Buffer) {
+        let (result, Filled(buffer)) = match &*self.0 {
+            // SAFETY: as in `read`; a write uses the same shared descriptor and nothing else.
+            Socket::Tcp(tcp) => unsafe { &mut *tcp.get() }.write(Filled(buffer)).await,
+            // SAFETY: as above.
+            Socket::Unix(unix) => unsafe { &mut *unix.get() }.write(Filled(buffer)).await,
+        };
+        (result, buffer)
+    }
+
+    /// Waits until there is something to read, or the peer is gone. Takes no buffer, loses nothing
+    /// when dropped.
+    pub fn readable(&self) -> impl Future<Output = io::Result<()>> + '_ {
+        async move {
+            match &*self.0 {
+                // SAFETY: only a shared reference, for the time of the wait; the `&mut` of a read
+                // or write is never used to replace the socket.
+                Socket::Tcp(tcp) => unsafe { &*tcp.get() }.readable(false).await,
+                // SAFETY: as above.
+                Socket::Unix(unix) => unsafe { &*unix.get() }.readable(false).await,
+            }
+        }
+    }
+
+    /// Looks, without waiting, at a connection that should be quiet.
+    pub fn quiet(&self) -> Quiet {
+        let mut byte = [0u8; 1];
+        match rustix::net::recv(self.fd(), &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((0, _)) => Quiet::Closed,
+            Ok(_) => Quiet::Data,
+            Err(rustix::io::Errno::AGAIN) => Quiet::Open,
+            Err(_) => Quiet::Closed,
+        }
+    }
+
+    /// Reads what is there, without waiting, and throws it away; `None` when the peer is done.
+    pub fn discard(&self, scratch: &mut [u8]) -> Option<usize> {
+        match rustix::net::recv(self.fd(), scratch, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => None,
+            Ok((n, _)) => Some(n),
+            Err(rustix::io::Errno::AGAIN) => Some(0),
+            Err(_) => None,
+        }
+    }
+
+    /// Sends what fits of a few last bytes without waiting (`100 Continue`, a refusal on the way out).
+    pub fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        rustix::net::send(self.fd(), bytes, flags).map_err(io::Error::from)
+    }
+
+    /// Tells the peer that nothing more comes (FIN).
+    pub fn shutdown_write(&self) {
+        // The peer may be gone already; then there is no one to tell.
+        let _ = rustix::net::shutdown(self.fd(), Shutdown::Write);
+    }
+
+    /// Makes a read that waits, and those to come, end once what has already arrived was read.
+    pub fn end_reading(&self) {
+        let _ = rustix::net::shutdown(self.fd(), Shutdown::Read);
+    }
+
+    /// Makes the closing of this socket a reset (`reset_timedout_connection`).
+    pub fn reset_on_close(&self) {
+        let _ = sockopt::set_socket_linger(self.fd(), Some(Duration::ZERO));
+    }
+
+    /// Sets TCP_NODELAY; nothing for a Unix socket.
+    pub fn set_nodelay(&self) {
+        if matches!(&*self.0, Socket::Tcp(_)) {
+            let _ = sockopt::set_tcp_nodelay(self.fd(), true);
+        }
+    }
+
+    /// The local address, for TCP.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        rustix::net::getsockname(self.fd()).ok().and_then(|any| SocketAddr::try_from(any).ok())
+    }
+
+    /// The descriptor, for system calls that do not wait.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        let raw = match &*self.0 {
+            // SAFETY: a shared reference for the time of this call, as in `readable`.
+            Socket::Tcp(tcp) => unsafe { &*tcp.get() }.as_raw_fd(),
+            // SAFETY: as above.
+            Socket::Unix(unix) => unsafe { &*unix.get() }.as_raw_fd(),
+        };
+        // SAFETY: the descriptor is open as long as `self` is, and the result borrows `self`.
+        unsafe { BorrowedFd::borrow_raw(raw) }
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(tcp: TcpStream) -> Stream {
+        Stream(Rc::new(Socket::Tcp(UnsafeCell::new(tcp))))
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(unix: UnixStream) -> Stream {
+        Stream(Rc::new(Socket::Unix(UnsafeCell::new(unix))))
+    }
+}
+
+/// A buffer whose spare part the kernel fills.
+struct Tail(Buffer);
+
+// SAFETY: the pointer and length are those of the spare part of a boxed slice, which stays where
+// it is while the buffer moves; `set_init` only moves the window within it.
+unsafe impl IoBufMut for Tail {
+    fn write_ptr(&mut self) -> *mut u8 {
+        self.0.spare().as_mut_ptr()
+    }
+
+    fn bytes_total(&mut self) -> usize {
+        self.0.room()
+    }
+
+    unsafe fn set_init(&mut self, n: usize) {
+        self.0.advance(n);
+    }
+}
+
+/// A buffer whose filled part the kernel reads.
+struct Filled(Buffer);
+
+// SAFETY: the filled part is initialised, and its memory is a boxed slice that stays where it is
+// while the buffer moves.
+unsafe impl IoBuf for Filled {
+    fn read_ptr(&self) -> *const u8 {
+        self.0.filled().as_ptr()
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.0.len()
+    }
+}

@@ -1,0 +1,227 @@
+//! Temporary files: what of a body does not fit into memory. All disk work is done on the file pool.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{file, file_pool};
+use crate::base::buffer::Buffer;
+use crate::base::limits::LARGE_BUFFER_BYTES;
+
+/// Names tried before the folder is given up: others may count in it too, but not that many.
+const NAMES_MAX: u32 = 1000;
+
+/// The number of the process's next temporary file.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// A file without a name in its folder, readable and writable by this process alone: its space is
+/// free again when it is dropped, and also when the process is killed.
+#[derive(Debug)]
+pub struct TempFile {
+    descriptor: Arc<OwnedFd>,
+    path: PathBuf,
+    len: u64,
+}
+
+impl TempFile {
+    /// Makes an empty one in `folder`, which is made too (mode 0700) if it is missing.
+    ///
+    /// # Errors
+    /// What open(2) and mkdir(2) report, and those of [`file_pool::run`].
+    pub async fn create(folder: &Path) -> io::Result<TempFile> {
+        let folder = folder.to_owned();
+        let (descriptor, path) = file_pool::run(move || create_in(&folder)).await??;
+        Ok(TempFile { descriptor: Arc::new(descriptor), path, len: 0 })
+    }
+
+    /// Appends `bytes`, all of them.
+    ///
+    /// # Errors
+    /// What write(2) reports, such as ENOSPC, and those of [`file_pool::run`]. The file is as long
+    /// as before.
+    pub async fn append(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+        let descriptor = self.descriptor.clone();
+        let (at, added) = (self.len, bytes.len() as u64);
+        file_pool::run(move || write_at(&descriptor, at, &bytes)).await??;
+        self.len += added;
+        Ok(())
+    }
+
+    /// Reads what stands at `offset`: at most `max` bytes and 64 KB; nothing at the end.
+    ///
+    /// # Errors
+    /// What read(2) reports, and those of [`file_pool::run`].
+    pub async fn read_at(&self, offset: u64, max: usize) -> io::Result<Buffer> {
+        let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let max = max.min(left).min(LARGE_BUFFER_BYTES);
+        if max == 0 {
+            return Ok(Buffer::default());
+        }
+        let (n, buffer) = file::read_at(&self.descriptor, offset, max, Buffer::with_capacity(max)).await?;
+        if n == 0 {
+            return Err(io::Error::new(ErrorKind::UnexpectedEof, "temporary file got shorter"));
+        }
+        Ok(buffer)
+    }
+
+    /// Bytes in it.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The path it had, or would have, for the log.
+    pub fn shown(&self) -> impl fmt::Display + '_ {
+        self.path.display()
+    }
+}
+
+/// Opens a file that has no name, or no longer one.
+fn create_in(folder: &Path) -> io::Result<(OwnedFd, PathBuf)> {
+    let created = create_nameless(folder);
+    match created {
+        Err(error) if error.kind() == ErrorKind::NotFound => match rustix::fs::mkdir(folder, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => create_nameless(folder),
+            Err(error) => Err(error.into()),
+        },
+        created => created,
+    }
+}
+
+fn create_nameless(folder: &Path) -> io::Result<(OwnedFd, PathBuf)> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::EXCL | OFlags::CLOEXEC;
+    match rustix::fs::openat(CWD, folder, flags, Mode::RUSR | Mode::WUSR) {
+        Ok(descriptor) => Ok((descriptor, folder.join(name(next_number())))),
+        // Not every file system has files without a name.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => create_unlinked(folder),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes a file and takes its name away at once.
+fn create_unlinked(folder: &Path) -> io::Result<(OwnedFd, PathBuf)> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    for _ in 0..NAMES_MAX {
+        let path = folder.join(name(next_number()));
+        match rustix::fs::openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(descriptor) => {
+                rustix::fs::unlinkat(CWD, &path, AtFlags::empty())?;
+                return Ok((descriptor, path));
+            }
+            Err(Errno::EXIST | Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Errno::EXIST.into())
+}
+
+fn next_number() -> u64 {
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// nginx's names: ten digits or more.
+fn name(number: u64) -> String {
+    format!("{number:010}")
+}
+
+fn write_at(file: &OwnedFd, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(file, bytes, offset) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                offset += n as u64;
+                bytes = bytes.get(n..).unwrap_or_default();
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::net::file_pool::on_both_drivers;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("octroi-temp-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        folder
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_leaves_no_trace() {
+        let folder = folder("write");
+        on_both_drivers(|| {
+            let folder = folder.clone();
+            async move {
+                let mut file = TempFile::create(&folder).await.unwrap();
+                assert!(file.is_empty());
+                assert_eq!(file.read_at(0, 100).await.unwrap().len(), 0);
+                let data: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
+                for chunk in data.chunks(33_333) {
+                    file.append(chunk.to_vec()).await.unwrap();
+                }
+                assert_eq!(file.len(), 200_000);
+                let mut read = Vec::new();
+                while (read.len() as u64) < file.len() {
+                    let piece = file.read_at(read.len() as u64, usize::MAX).await.unwrap();
+                    assert!(!piece.is_empty() && piece.len() <= LARGE_BUFFER_BYTES);
+                    read.extend_from_slice(piece.filled());
+                }
+                assert_eq!(read, data);
+                assert_eq!(file.read_at(150_000, 3).await.unwrap().filled(), &data[150_000..150_003]);
+                assert!(file.read_at(200_000, 3).await.unwrap().is_empty());
+                assert_eq!(rustix::fs::fstat(&*file.descriptor).unwrap().st_mode & 0o7777, 0o600);
+                let shown = file.shown().to_string();
+                let number = shown.strip_prefix(folder.to_str().unwrap()).unwrap().trim_matches('/');
+                assert!(number.len() >= 10 && number.bytes().all(|b| b.is_ascii_digit()), "{shown}");
+                assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+            }
+        });
+        assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_name_in_use_is_passed_over() {
+        let folder = folder("names");
+        fs::create_dir(&folder).unwrap();
+        let taken = folder.join(name(NEXT.load(Ordering::Relaxed) + 1));
+        fs::write(&taken, b"another's").unwrap();
+        for _ in 0..3 {
+            let (descriptor, path) = create_unlinked(&folder).unwrap();
+            assert!(path != taken && !path.exists());
+            assert_eq!(rustix::fs::fstat(&descriptor).unwrap().st_mode & 0o7777, 0o600);
+        }
+        assert_eq!(fs::metadata(&taken).unwrap().size(), 9);
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn errors_are_the_kernels() {
+        on_both_drivers(|| async {
+            let error = TempFile::create(Path::new("/proc/none/below")).await.unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(Errno::NOENT.raw_os_error()));
+            let full = rustix::fs::open("/dev/full", OFlags::RDWR, Mode::empty()).unwrap();
+            let mut file = TempFile { descriptor: Arc::new(full), path: PathBuf::new(), len: 0 };
+            let error = file.append(b"lost".to_vec()).await.unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(Errno::NOSPC.raw_os_error()));
+            assert_eq!(file.len(), 0);
+        });
+    }
+}

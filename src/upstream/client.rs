@@ -1,0 +1,147 @@
+//! An upstream's answer while its body is read: the connection, and where it goes afterwards.
+
+use super::balance::{Balancer, Verdict};
+use super::group::{Group, Keepalive, PeerSettings};
+use super::pool::{Kept, Pool};
+use crate::base::address::Address;
+use crate::base::buffer::Buffer;
+use crate::net::deadline::Alarm;
+use crate::net::h1_body::{BodyFault, Frame, H1Body};
+use crate::net::stream::Stream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One shard's state of a group as one location uses it.
+#[derive(Clone)]
+pub struct Members {
+    /// The group.
+    pub group: Arc<Group>,
+    /// Which peer is next.
+    pub balancer: Rc<Balancer>,
+    /// Idle connections.
+    pub pool: Rc<Pool>,
+}
+
+impl Members {
+    /// One address that no configuration names: a URL made of variables led to it. Connections to
+    /// it are not kept.
+    pub fn of_address(name: &str, address: Address) -> Members {
+        let keepalive = Keepalive { connections: 0, ..Keepalive::default() };
+        let group = Group { name: name.into(), peers: vec![PeerSettings::new(address)], keepalive };
+        let balancer = Rc::new(Balancer::new(&group));
+        Members { group: Arc::new(group), balancer, pool: Rc::new(Pool::new(keepalive)) }
+    }
+}
+
+/// A peer held for one attempt: it counts as busy until the attempt is over, whichever way.
+pub struct Hold {
+    balancer: Rc<Balancer>,
+    peer: usize,
+    verdict: Verdict,
+}
+
+impl Hold {
+    /// Holds `peer`, which the balancer has just picked.
+    pub fn new(balancer: Rc<Balancer>, peer: usize) -> Hold {
+        Hold { balancer, peer, verdict: Verdict::Neutral }
+    }
+
+    /// The peer.
+    pub fn peer(&self) -> usize {
+        self.peer
+    }
+
+    /// Says how the attempt ended; the last word counts.
+    pub fn judge(&mut self, verdict: Verdict) {
+        self.verdict = verdict;
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.balancer.done(self.peer, self.verdict, Instant::now());
+    }
+}
+
+/// The rest of an upstream's answer.
+pub struct UpstreamBody {
+    body: Option<H1Body>,
+    timeout: Duration,
+    hold: Hold,
+    /// The pool to give the connection back to, when the answer allows it to be kept.
+    pool: Option<Rc<Pool>>,
+    requests: u64,
+    opened: Instant,
+}
+
+impl UpstreamBody {
+    /// A body framed so, of which `ahead` was read with the head.
+    pub fn new(kept: Kept, ahead: Buffer, frame: Frame, timeout: Duration, hold: Hold, pool: Option<Rc<Pool>>) -> Self {
+        let Kept { stream, requests, opened } = kept;
+        UpstreamBody { body: Some(H1Body::new(stream, ahead, frame)), timeout, hold, pool, requests, opened }
+    }
+
+    /// The next piece; `None` at the end, and then the connection has gone back to its pool.
+    ///
+    /// # Errors
+    /// The upstream failed before the end.
+    pub async fn next(&mut self, alarm: &mut Alarm) -> Result<Option<Buffer>, BodyFault> {
+        let Some(body) = &mut self.body else { return Ok(None) };
+        match body.next(alarm, self.timeout).await {
+            Ok(Some(piece)) => {
+                if body.is_done() {
+                    self.finish();
+                }
+                Ok(Some(piece))
+            }
+            Ok(None) => {
+                self.finish();
+                Ok(None)
+            }
+            Err(fault) => {
+                self.hold.judge(Verdict::Failed);
+                self.body = None;
+                Err(fault)
+            }
+        }
+    }
+
+    /// Whether all was read.
+    pub fn is_done(&self) -> bool {
+        self.body.as_ref().is_none_or(H1Body::is_done)
+    }
+
+    /// Whether the next piece is in memory already.
+    pub fn has_bytes(&self) -> bool {
+        self.body.as_ref().is_some_and(H1Body::has_bytes)
+    }
+
+    /// Gives the connection back as soon as there is nothing more to read from it.
+    pub fn settle(&mut self) {
+        if self.is_done() {
+            self.finish();
+        }
+    }
+
+    /// How long the upstream may take between two parts of its answer.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The bare connection, with what was read of it, for a tunnel.
+    pub fn into_tunnel(mut self) -> Option<(Stream, Buffer, Hold)> {
+        let body = self.body.take()?;
+        let (stream, ahead) = body.into_parts();
+        Some((stream, ahead, self.hold))
+    }
+
+    fn finish(&mut self) {
+        let Some(body) = self.body.take() else { return };
+        let (stream, ahead) = body.into_parts();
+        // Bytes behind the answer belong to nothing that was asked: such a connection is not kept.
+        if let (Some(pool), true) = (self.pool.take(), ahead.is_empty()) {
+            pool.put(self.hold.peer(), Kept { stream, requests: self.requests, opened: self.opened });
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! An `upstream {}` block, compiled: its servers and how connections to them are kept.
+
+use crate::base::address::Address;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A group of servers.
+#[derive(Debug)]
+pub struct Group {
+    /// Its name: that of the block, or the host and port a `proxy_pass` names.
+    pub name: Arc<str>,
+    /// Its peers: one per address of each server, in order.
+    pub peers: Vec<PeerSettings>,
+    /// How connections are kept.
+    pub keepalive: Keepalive,
+}
+
+/// One address of one `server` line.
+#[derive(Clone, Debug)]
+pub struct PeerSettings {
+    /// Where it is.
+    pub address: Address,
+    /// The address as `$upstream_addr` shows it.
+    pub label: Arc<str>,
+    /// `weight`.
+    pub weight: u32,
+    /// `max_fails`; 0 never takes the peer out.
+    pub max_fails: u32,
+    /// `fail_timeout`.
+    pub fail_timeout: Duration,
+    /// `max_conns`; 0 for no limit.
+    pub max_conns: u32,
+    /// `backup`.
+    pub backup: bool,
+    /// `down`.
+    pub down: bool,
+}
+
+impl PeerSettings {
+    /// A peer with nginx's defaults.
+    pub fn new(address: Address) -> PeerSettings {
+        let label = address.to_string().into();
+        PeerSettings {
+            address,
+            label,
+            weight: 1,
+            max_fails: 1,
+            fail_timeout: Duration::from_secs(10),
+            max_conns: 0,
+            backup: false,
+            down: false,
+        }
+    }
+}
+
+/// `keepalive` and its companions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Idle connections kept per shard; 0 keeps none.
+    pub connections: usize,
+    /// Connections are kept apart by location (`local`).
+    pub local: bool,
+    /// `keepalive_requests`.
+    pub requests: u64,
+    /// `keepalive_time`.
+    pub time: Duration,
+    /// `keepalive_timeout`.
+    pub timeout: Duration,
+}
+
+impl Default for Keepalive {
+    /// nginx's defaults since 1.29.7.
+    fn default() -> Keepalive {
+        Keepalive {
+            connections: 32,
+            local: true,
+            requests: 1000,
+            time: Duration::from_secs(3600),
+            timeout: Duration::from_secs(60),
+        }
+    }
+}

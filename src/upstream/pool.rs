@@ -1,0 +1,117 @@
+//! Idle connections to upstreams, last in first out. A peer may close one at any time: it is looked
+//! at when it is taken, and a sweep once a second drops those that were closed or grew old.
+
+use super::group::Keepalive;
+use crate::base::limits::POOL_SWEEP_MS;
+use crate::net::deadline;
+use crate::net::runtime;
+use crate::net::stream::{Quiet, Stream};
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+/// This shard's idle connections to the peers of one group.
+pub struct Pool {
+    shared: Rc<Shared>,
+}
+
+struct Shared {
+    settings: Keepalive,
+    idle: RefCell<Vec<Idle>>,
+    sweeping: Cell<bool>,
+}
+
+/// One connection with its history.
+pub struct Kept {
+    /// The connection.
+    pub stream: Stream,
+    /// Requests it has carried.
+    pub requests: u64,
+    /// When it was made.
+    pub opened: Instant,
+}
+
+struct Idle {
+    peer: usize,
+    since: Instant,
+    kept: Kept,
+}
+
+impl Pool {
+    /// An empty pool.
+    pub fn new(settings: Keepalive) -> Pool {
+        Pool { shared: Rc::new(Shared { settings, idle: RefCell::default(), sweeping: Cell::new(false) }) }
+    }
+
+    /// The connection to `peer` that was used last and is still open.
+    pub fn take(&self, peer: usize) -> Option<Kept> {
+        let mut idle = self.shared.idle.borrow_mut();
+        while let Some(at) = idle.iter().rposition(|idle| idle.peer == peer) {
+            let found = idle.remove(at);
+            if found.kept.stream.quiet() == Quiet::Open {
+                return Some(found.kept);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose answer was read to its end. It is closed instead when it carried
+    /// its requests or lived its time; the one used longest ago makes room.
+    pub fn put(&self, peer: usize, kept: Kept) {
+        let settings = &self.shared.settings;
+        let now = Instant::now();
+        let spent = kept.requests >= settings.requests
+            || now.saturating_duration_since(kept.opened) >= settings.time;
+        if settings.connections == 0 || spent {
+            return;
+        }
+        let mut idle = self.shared.idle.borrow_mut();
+        if idle.len() >= settings.connections {
+            idle.remove(0);
+        }
+        idle.push(Idle { peer, since: now, kept });
+        drop(idle);
+        self.sweep_later();
+    }
+
+    /// How many connections are idle.
+    pub fn len(&self) -> usize {
+        self.shared.idle.borrow().len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Sees to it that idle connections are looked at, as long as there are any.
+    fn sweep_later(&self) {
+        if self.shared.sweeping.replace(true) {
+            return;
+        }
+        let pool: Weak<Shared> = Rc::downgrade(&self.shared);
+        runtime::spawn(async move {
+            loop {
+                deadline::sleep(Duration::from_millis(POOL_SWEEP_MS)).await;
+                let Some(shared) = pool.upgrade() else { return };
+                if shared.sweep() {
+                    shared.sweeping.set(false);
+                    return;
+                }
+            }
+        });
+    }
+}
+
+impl Shared {
+    /// Drops what was closed or idled too long; true when nothing is left.
+    fn sweep(&self) -> bool {
+        let now = Instant::now();
+        let timeout = self.settings.timeout;
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|idle| {
+            now.saturating_duration_since(idle.since) < timeout && idle.kept.stream.quiet() == Quiet::Open
+        });
+        idle.is_empty()
+    }
+}
