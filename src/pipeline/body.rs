@@ -1,0 +1,146 @@
+//! A request's body: where it comes from, and what of it was kept.
+
+use super::exchange::Exchange;
+use crate::base::buffer::Buffer;
+use crate::base::process_settings::Level;
+use crate::net::h1_body::{BodyFault, H1Body};
+use crate::net::temp_file::TempFile;
+
+/// Where a request's body is read from. HTTP/2 streams join here.
+pub enum Source {
+    /// There is nothing to read: a subrequest, or the body was handed on.
+    None,
+    /// An HTTP/1 connection.
+    H1(H1Body),
+}
+
+/// What of the body was read.
+pub enum RequestBody {
+    /// Nothing yet.
+    Unread,
+    /// All of it is in memory.
+    Memory(Vec<u8>),
+    /// All of it is in a temporary file.
+    File(TempFile),
+    /// It was read piece by piece, and is gone.
+    Consumed,
+}
+
+impl RequestBody {
+    /// Its length, if all of it was kept.
+    pub fn len(&self) -> Option<u64> {
+        match self {
+            RequestBody::Memory(bytes) => Some(bytes.len() as u64),
+            RequestBody::File(file) => Some(file.len()),
+            RequestBody::Unread | RequestBody::Consumed => None,
+        }
+    }
+
+    /// Whether all of it was kept and there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+}
+
+impl Exchange {
+    /// Whether the request has a body that was not read to its end.
+    pub fn body_pending(&self) -> bool {
+        match &self.source {
+            Source::None => false,
+            Source::H1(body) => !body.is_done(),
+        }
+    }
+
+    /// Whether the client still waits for a `100 Continue`: it may or may not send its body now.
+    pub fn owes_continue(&self) -> bool {
+        matches!(&self.source, Source::H1(body) if body.owes_continue())
+    }
+
+    /// The next piece of the body; `None` at its end.
+    ///
+    /// # Errors
+    /// The status to refuse the request with: 408, 413 or 400. The connection ends with it.
+    pub async fn next_body_piece(&mut self) -> Result<Option<Buffer>, u16> {
+        let timeout = self.here.settings.client_body_timeout;
+        let limit = self.here.settings.client_max_body_size;
+        let Source::H1(body) = &mut self.source else { return Ok(None) };
+        match body.next(&mut self.alarm, timeout).await {
+            Ok(piece) => {
+                self.request_length += piece.as_ref().map_or(0, |p| p.len() as u64);
+                if limit > 0 && body.received() > limit {
+                    self.keep_alive = false;
+                    self.log(Level::Error, format_args!("client intended to send too large chunked body"));
+                    return Err(413);
+                }
+                Ok(piece)
+            }
+            Err(fault) => {
+                self.keep_alive = false;
+                Err(self.body_fault(fault))
+            }
+        }
+    }
+
+    fn body_fault(&self, fault: BodyFault) -> u16 {
+        match fault {
+            BodyFault::Timeout => {
+                self.log(Level::Info, format_args!("client timed out (110: Connection timed out)"));
+                408
+            }
+            BodyFault::Closed => {
+                self.log(Level::Info, format_args!("client prematurely closed connection"));
+                // nginx answers 400 to a connection that may still be read from.
+                400
+            }
+            BodyFault::Malformed => {
+                self.log(Level::Info, format_args!("client sent invalid chunked body"));
+                400
+            }
+        }
+    }
+
+    /// Reads the whole body: in memory up to `client_body_buffer_size`, beyond it into a temporary
+    /// file. Does nothing when it was read before.
+    ///
+    /// # Errors
+    /// The status to refuse the request with.
+    pub async fn read_body(&mut self) -> Result<(), u16> {
+        if !matches!(self.body, RequestBody::Unread) {
+            return Ok(());
+        }
+        let memory_max = self.here.settings.client_body_buffer_size;
+        let mut memory: Vec<u8> = Vec::new();
+        let mut file: Option<TempFile> = None;
+        while let Some(piece) = self.next_body_piece().await? {
+            if file.is_none() && memory.len() + piece.len() > memory_max {
+                let path = &self.here.settings.client_body_temp_path;
+                let mut spill = TempFile::create(path).await.map_err(|e| self.temp_file_fault(&e))?;
+                self.log(
+                    Level::Warn,
+                    format_args!("a client request body is buffered to a temporary file {}", spill.shown()),
+                );
+                if !memory.is_empty() {
+                    spill.append(std::mem::take(&mut memory)).await.map_err(|e| self.temp_file_fault(&e))?;
+                }
+                file = Some(spill);
+            }
+            match &mut file {
+                Some(spill) => {
+                    let bytes = piece.filled().to_vec();
+                    spill.append(bytes).await.map_err(|e| self.temp_file_fault(&e))?;
+                }
+                None => memory.extend_from_slice(piece.filled()),
+            }
+        }
+        self.body = match file {
+            Some(spill) => RequestBody::File(spill),
+            None => RequestBody::Memory(memory),
+        };
+        Ok(())
+    }
+
+    fn temp_file_fault(&self, e: &std::io::Error) -> u16 {
+        self.log(Level::Crit, format_args!("temporary file for a client request body failed ({e})"));
+        500
+    }
+}

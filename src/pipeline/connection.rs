@@ -1,0 +1,101 @@
+//! What is known of a client's connection for as long as it lasts.
+
+use crate::base::address::Address;
+use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Instant;
+
+/// A client's connection.
+pub struct Connection {
+    /// Its number in this worker, as logs show it (`*17`).
+    pub number: u64,
+    /// The client's address; `None` on a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// Where it was accepted: for a wildcard listener, the address the client used.
+    pub local: Address,
+    /// When it was accepted.
+    pub started: Instant,
+    /// Requests read from it so far.
+    pub requests: Cell<u64>,
+}
+
+impl Connection {
+    /// The client's IP address; the unspecified one on a Unix socket.
+    pub fn peer_ip(&self) -> IpAddr {
+        self.peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())
+    }
+
+    /// The client's address as text, as `$remote_addr`: `unix:` on a Unix socket.
+    pub fn peer_text(&self, out: &mut Vec<u8>) {
+        match self.peer {
+            Some(peer) => push_ip(out, peer.ip()),
+            None => out.extend_from_slice(b"unix:"),
+        }
+    }
+
+    /// The local TCP port; 0 on a Unix socket.
+    pub fn local_port(&self) -> u16 {
+        match &self.local {
+            Address::Ip(ip) => ip.port(),
+            Address::Unix(_) => 0,
+        }
+    }
+}
+
+/// Appends an address as text, without a `String` between.
+pub fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
+    use std::io::Write;
+    match ip {
+        IpAddr::V4(v4) => {
+            let [a, b, c, d] = v4.octets();
+            for (i, part) in [a, b, c, d].into_iter().enumerate() {
+                if i > 0 {
+                    out.push(b'.');
+                }
+                push_decimal(out, u64::from(part));
+            }
+        }
+        // Writing to a Vec cannot fail.
+        IpAddr::V6(v6) => drop(write!(out, "{v6}")),
+    }
+}
+
+/// Appends a number in decimal.
+pub fn push_decimal(out: &mut Vec<u8>, mut n: u64) {
+    let mut digits = [0u8; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (n % 10) as u8;
+        n /= 10;
+        if n == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Appends milliseconds as nginx prints times: seconds with three decimals.
+pub fn push_seconds(out: &mut Vec<u8>, ms: u64) {
+    push_decimal(out, ms / 1000);
+    let rest = ms % 1000;
+    out.extend_from_slice(&[b'.', b'0' + (rest / 100) as u8, b'0' + (rest / 10 % 10) as u8, b'0' + (rest % 10) as u8]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_addresses_as_text() {
+        let mut out = Vec::new();
+        push_decimal(&mut out, 0);
+        out.push(b' ');
+        push_decimal(&mut out, u64::MAX);
+        out.push(b' ');
+        push_seconds(&mut out, 12_034);
+        out.push(b' ');
+        push_ip(&mut out, "127.0.0.1".parse().expect("literal"));
+        assert_eq!(out, b"0 18446744073709551615 12.034 127.0.0.1");
+    }
+}

@@ -1,0 +1,316 @@
+//! One request and its answer, from the first byte of the head to the log line. Recycled: what it
+//! holds in memory serves the next request of the shard.
+
+use super::answer::AnswerHead;
+use super::body::{RequestBody, Source};
+use super::connection::Connection;
+use super::local::Locals;
+use super::settings::Here;
+use super::step::Asked;
+use super::trace::UpstreamTrace;
+use super::variable::{Matched, Values};
+use crate::base::buffer::Buffer;
+use crate::base::limits::{FREE_EXCHANGES_MAX, SCRATCH_KEEP_BYTES};
+use crate::base::process_settings::Level;
+use crate::http::{Method, RequestHead, ResponseHead, Version};
+use crate::net::deadline::Alarm;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// A request while it walks.
+pub struct Exchange {
+    /// The connection it came on.
+    pub connection: Rc<Connection>,
+    /// This shard's states of the features.
+    pub locals: Rc<Locals>,
+    /// The location it is in (before FindLocation: the server's own level).
+    pub here: Rc<Here>,
+
+    /// The bytes the head was parsed from.
+    pub input: Buffer,
+    /// The parsed head; its spans lie in `input`.
+    pub head: RequestHead,
+    /// The path, normalised and decoded; relocations replace it.
+    pub uri: Vec<u8>,
+    /// The arguments, without `?`.
+    pub args: Vec<u8>,
+    /// Whether `uri` and `args` are still those the client asked for, so that the raw target may
+    /// be passed on.
+    pub uri_is_original: bool,
+    /// The path held something percent-encoded, so it is encoded again where it goes into a URI.
+    pub uri_is_quoted: bool,
+    /// The server it belongs to, its number in the plan.
+    pub server: usize,
+    /// The head could not be read as a request; what follows on the connection means nothing.
+    pub head_refused: bool,
+    /// An error page is being served: an error in it gets none of its own.
+    pub in_error_page: bool,
+    /// The host asked for, lower case, without port: `$host` before its fallback.
+    pub host: Vec<u8>,
+    /// The request is one the gateway made itself (relocation or subrequest): `internal` lets it in.
+    pub internal: bool,
+    /// Where the body comes from.
+    pub source: Source,
+    /// What of the body was read into memory or a file.
+    pub body: RequestBody,
+    /// When the first byte of the head arrived.
+    pub started: Instant,
+    /// Bytes of the head and the body received.
+    pub request_length: u64,
+
+    /// The answer's head.
+    pub answer: AnswerHead,
+    /// Bytes sent to the client, head included.
+    pub bytes_sent: u64,
+    /// Body bytes sent to the client.
+    pub body_bytes_sent: u64,
+    /// The connection may serve another request after this one.
+    pub keep_alive: bool,
+    /// The answer was sent to its end.
+    pub completed: bool,
+    /// The status of the first error, while its `error_page` is served.
+    pub error_status: Option<u16>,
+
+    /// Upstreams tried.
+    pub upstream: UpstreamTrace,
+    /// The head of the last upstream's answer; its spans lie in `upstream_input`.
+    pub upstream_head: ResponseHead,
+    /// The bytes that head was parsed from.
+    pub upstream_input: Buffer,
+    /// Memory for texts that are made and sent at once.
+    pub scratch: Vec<u8>,
+    /// The host and port `proxy_pass` names, as `$proxy_host` shows them.
+    pub proxy_host: Vec<u8>,
+    /// The last match's groups.
+    pub matched: Matched,
+    /// The exchange's own variables.
+    pub values: Values,
+    /// The answer of the subrequest that the step under way asked for.
+    pub asked: Option<Asked>,
+    /// Relocations so far.
+    pub relocations: u32,
+    /// How deep in subrequests this one is.
+    pub depth: u32,
+
+    /// The one timer of the connection's task.
+    pub alarm: Alarm,
+    /// `$request_id`, made when first asked for.
+    pub id: std::cell::OnceCell<[u8; 32]>,
+}
+
+impl Exchange {
+    /// The method.
+    pub fn method(&self) -> Method {
+        self.head.method
+    }
+
+    /// Whether the answer must have no body.
+    pub fn is_head(&self) -> bool {
+        self.head.method == Method::Head
+    }
+
+    /// The method's text.
+    pub fn method_text(&self) -> &[u8] {
+        self.head.method_text.of(self.input.filled())
+    }
+
+    /// The request's version.
+    pub fn version(&self) -> Version {
+        self.head.version
+    }
+
+    /// The target as the client sent it, for an absolute-form one without scheme and authority.
+    pub fn raw_target(&self) -> &[u8] {
+        self.head.path.of(self.input.filled())
+    }
+
+    /// The request line as the client sent it.
+    pub fn request_line(&self) -> &[u8] {
+        self.head.request_line.of(self.input.filled())
+    }
+
+    /// Time since the head's first byte.
+    pub fn elapsed(&self) -> Duration {
+        Instant::now().saturating_duration_since(self.started)
+    }
+
+    /// Writes a line to the error log that applies here, with the request's facts behind it as
+    /// nginx does.
+    pub fn log(&self, level: Level, message: std::fmt::Arguments<'_>) {
+        let log = &self.here.error_log;
+        if !log.enabled(level) {
+            return;
+        }
+        let mut facts = Vec::with_capacity(256);
+        facts.extend_from_slice(b", client: ");
+        self.connection.peer_text(&mut facts);
+        facts.extend_from_slice(b", server: ");
+        facts.extend_from_slice(self.here.settings.server.name.as_bytes());
+        if !self.request_line().is_empty() {
+            facts.extend_from_slice(b", request: \"");
+            facts.extend_from_slice(self.request_line());
+            facts.push(b'"');
+        }
+        if let Some(attempt) = self.upstream.attempts.last() {
+            facts.extend_from_slice(b", upstream: \"http://");
+            facts.extend_from_slice(attempt.peer.as_bytes());
+            facts.extend_from_slice(self.raw_target());
+            facts.push(b'"');
+        }
+        let buffer = self.input.filled();
+        if let Some(field) = self.head.fields.find(crate::http::Known::Host) {
+            facts.extend_from_slice(b", host: \"");
+            facts.extend_from_slice(field.value.of(buffer));
+            facts.push(b'"');
+        }
+        if let Some(field) = self.head.fields.find(crate::http::Known::Referer) {
+            facts.extend_from_slice(b", referrer: \"");
+            facts.extend_from_slice(field.value.of(buffer));
+            facts.push(b'"');
+        }
+        log.write(
+            level,
+            Some(self.connection.number),
+            format_args!("{message}{}", String::from_utf8_lossy(&facts)),
+        );
+    }
+
+    /// Makes it another request inside: a new path, and arguments where given.
+    pub fn relocate(&mut self, uri: &[u8], args: Option<&[u8]>) {
+        self.uri.clear();
+        self.uri.extend_from_slice(uri);
+        if let Some(args) = args {
+            self.args.clear();
+            self.args.extend_from_slice(args);
+        }
+        self.uri_is_original = false;
+        self.internal = true;
+    }
+}
+
+thread_local! {
+    static FREE: RefCell<Vec<Box<Exchange>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// An exchange taken from the shard's free list; it goes back when it is dropped.
+pub struct Recycled(Option<Box<Exchange>>);
+
+impl Recycled {
+    /// A fresh exchange for `connection`.
+    pub fn take(connection: &Rc<Connection>, locals: &Rc<Locals>, here: &Rc<Here>) -> Recycled {
+        let now = Instant::now();
+        let free = FREE.with(|free| free.borrow_mut().pop());
+        let Some(mut x) = free else {
+            return Recycled(Some(Box::new(Exchange {
+                connection: connection.clone(),
+                locals: locals.clone(),
+                here: here.clone(),
+                input: Buffer::default(),
+                head: RequestHead::default(),
+                uri: Vec::new(),
+                args: Vec::new(),
+                uri_is_original: true,
+                uri_is_quoted: false,
+                server: 0,
+                head_refused: false,
+                in_error_page: false,
+                host: Vec::new(),
+                internal: false,
+                source: Source::None,
+                body: RequestBody::Unread,
+                started: now,
+                request_length: 0,
+                answer: AnswerHead::default(),
+                bytes_sent: 0,
+                body_bytes_sent: 0,
+                keep_alive: false,
+                completed: false,
+                error_status: None,
+                upstream: UpstreamTrace::default(),
+                upstream_head: ResponseHead::default(),
+                upstream_input: Buffer::default(),
+                scratch: Vec::new(),
+                proxy_host: Vec::new(),
+                matched: Matched::default(),
+                values: Values::default(),
+                asked: None,
+                relocations: 0,
+                depth: 0,
+                alarm: Alarm::new(now + Duration::from_secs(60)),
+                id: std::cell::OnceCell::new(),
+            })));
+        };
+        x.connection = connection.clone();
+        x.locals = locals.clone();
+        x.here = here.clone();
+        x.started = now;
+        Recycled(Some(x))
+    }
+}
+
+impl std::ops::Deref for Recycled {
+    type Target = Exchange;
+
+    fn deref(&self) -> &Exchange {
+        self.0.as_ref().expect("present until dropped")
+    }
+}
+
+impl std::ops::DerefMut for Recycled {
+    fn deref_mut(&mut self) -> &mut Exchange {
+        self.0.as_mut().expect("present until dropped")
+    }
+}
+
+impl Drop for Recycled {
+    fn drop(&mut self) {
+        let Some(mut x) = self.0.take() else { return };
+        x.wipe();
+        // The thread is ending when the list is gone: then it is simply freed.
+        let _ = FREE.try_with(|free| {
+            let mut free = free.borrow_mut();
+            if free.len() < FREE_EXCHANGES_MAX {
+                free.push(x);
+            }
+        });
+    }
+}
+
+impl Exchange {
+    /// Forgets the request, keeps the memory within bounds. What holds a socket, a file or a
+    /// generation of the configuration is let go of when the next request takes its place.
+    fn wipe(&mut self) {
+        self.input = Buffer::default();
+        for text in [&mut self.uri, &mut self.args, &mut self.host, &mut self.proxy_host, &mut self.scratch] {
+            text.clear();
+            if text.capacity() > SCRATCH_KEEP_BYTES {
+                *text = Vec::new();
+            }
+        }
+        self.uri_is_original = true;
+        self.uri_is_quoted = false;
+        self.head_refused = false;
+        self.in_error_page = false;
+        self.internal = false;
+        self.source = Source::None;
+        self.body = RequestBody::Unread;
+        self.request_length = 0;
+        self.head.clear();
+        self.answer.clear();
+        self.bytes_sent = 0;
+        self.body_bytes_sent = 0;
+        self.keep_alive = false;
+        self.completed = false;
+        self.error_status = None;
+        self.upstream.clear();
+        self.upstream_head.clear();
+        self.upstream_input = Buffer::default();
+        self.matched.clear();
+        self.values.clear();
+        self.asked = None;
+        self.relocations = 0;
+        self.depth = 0;
+        self.id.take();
+    }
+}

@@ -1,0 +1,18 @@
+//! Floor 4: what a request is while it walks, and what may touch it.
+
+pub mod answer;
+pub mod body;
+pub mod conditions;
+pub mod connection;
+pub mod exchange;
+pub mod fields;
+pub mod file_path;
+pub mod local;
+pub mod pattern;
+pub mod ranges;
+pub mod redirect;
+pub mod settings;
+pub mod step;
+pub mod template;
+pub mod trace;
+pub mod variable;

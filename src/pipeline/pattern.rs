@@ -1,0 +1,129 @@
+//! Regular expressions with nginx's meaning: PCRE, with a bound on the work of one match.
+
+use crate::base::limits::{CAPTURES_MAX, REGEX_MATCH_LIMIT};
+use crate::http::Span;
+use pcre2::bytes::{CaptureLocations, Regex, RegexBuilder};
+use std::cell::RefCell;
+
+/// A compiled pattern.
+pub struct Pattern {
+    source: String,
+    regex: Regex,
+    /// Its number among all patterns of the process: the key of the thread's scratch memory.
+    id: usize,
+    named: Vec<(String, usize)>,
+}
+
+/// Where the groups of a match lie in its subject.
+#[derive(Default, Debug, Clone)]
+pub struct Groups {
+    list: Vec<Option<Span>>,
+}
+
+thread_local! {
+    /// Each thread matches with its own clone of a pattern, so that PCRE's match memory is never
+    /// fought over.
+    static SCRATCH: RefCell<Vec<Option<(Regex, CaptureLocations)>>> = const { RefCell::new(Vec::new()) };
+}
+
+static NEXT_ID: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+
+impl Pattern {
+    /// Compiles `source`.
+    ///
+    /// # Errors
+    /// PCRE's own message.
+    pub fn new(source: &str, caseless: bool) -> Result<Pattern, String> {
+        let bounded = format!("(*LIMIT_MATCH={REGEX_MATCH_LIMIT}){source}");
+        let mut builder = RegexBuilder::new();
+        builder.caseless(caseless).jit_if_available(true);
+        let regex = builder.build(&bounded).map_err(|e| e.to_string())?;
+        if regex.captures_len() > CAPTURES_MAX {
+            return Err(format!("more than {CAPTURES_MAX} capture groups"));
+        }
+        let named = regex
+            .capture_names()
+            .iter()
+            .enumerate()
+            .filter_map(|(i, name)| name.clone().map(|name| (name, i)))
+            .collect();
+        let id = NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Ok(Pattern { source: source.to_owned(), regex, id, named })
+    }
+
+    /// The pattern as it was written.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Named groups with their numbers.
+    pub fn named(&self) -> &[(String, usize)] {
+        &self.named
+    }
+
+    /// Matches `subject`; the groups say where. A pattern that exceeds its bound does not match,
+    /// and `Err` says so for the log.
+    ///
+    /// # Errors
+    /// PCRE's match error, above all the match limit.
+    pub fn matches(&self, subject: &[u8], groups: &mut Groups) -> Result<bool, String> {
+        SCRATCH.with(|scratch| {
+            let mut scratch = scratch.borrow_mut();
+            if scratch.len() <= self.id {
+                scratch.resize_with(self.id + 1, || None);
+            }
+            let (regex, locations) = scratch[self.id].get_or_insert_with(|| {
+                let own = self.regex.clone();
+                let locations = own.capture_locations();
+                (own, locations)
+            });
+            let found = regex.captures_read(locations, subject).map_err(|e| e.to_string())?;
+            groups.list.clear();
+            if found.is_none() {
+                return Ok(false);
+            }
+            for i in 0..locations.len() {
+                let span = locations.get(i).map(|(s, e)| Span { start: s as u32, end: e as u32 });
+                groups.list.push(span);
+            }
+            Ok(true)
+        })
+    }
+}
+
+impl Groups {
+    /// Where group `i` lies, if it took part in the match.
+    pub fn at(&self, i: usize) -> Option<Span> {
+        self.list.get(i).copied().flatten()
+    }
+
+    /// Forgets the match.
+    pub fn clear(&mut self) {
+        self.list.clear();
+    }
+
+    /// Whether there was a match.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_lookaround_and_bounds() {
+        let mut groups = Groups::default();
+        let p = Pattern::new(r"^/(?<user>[a-z]+)/(\d+)?(?!x)", false).expect("pattern");
+        assert_eq!(p.named(), &[("user".to_owned(), 1)]);
+        let subject = b"/anna/";
+        assert_eq!(p.matches(subject, &mut groups), Ok(true));
+        assert_eq!(groups.at(1).map(|s| s.of(subject)), Some(&b"anna"[..]));
+        assert_eq!(groups.at(2), None);
+        assert_eq!(Pattern::new("ABC", true).expect("pattern").matches(b"xabc", &mut groups), Ok(true));
+        assert!(Pattern::new("(", false).is_err());
+        let slow = Pattern::new(r"^(a+)+$", false).expect("pattern");
+        assert!(slow.matches(&[b'a'; 64].map(|b| b).iter().chain(b"!").copied().collect::<Vec<_>>(), &mut groups).is_err());
+    }
+}

@@ -1,0 +1,181 @@
+//! The core module's settings of one location, resolved: what the walk itself needs to know. What
+//! other features were told stands in their own steps.
+
+use super::pattern::Pattern;
+use super::step::{HeaderFilter, LogStep, PHASES, Phase, Step};
+use super::template::Template;
+use crate::base::process_settings::ErrorLog as ErrorLogSetting;
+use crate::net::error_log::ErrorLog;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A location of this shard's generation: the compiled settings, shared by all shards, behind a
+/// counter that only this shard touches.
+pub struct Here {
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// The error log that applies here.
+    pub error_log: ErrorLog,
+}
+
+/// One location, compiled (a server's own level is one too).
+pub struct Settings {
+    /// The location's name as written: `/api/`, `@fallback`; empty at server level.
+    pub name: String,
+    /// What of the server it belongs to is needed at run time.
+    pub server: Arc<ServerFacts>,
+    /// `internal`, or a named location.
+    pub internal: bool,
+    /// Where files are.
+    pub root: Root,
+    /// `client_max_body_size`, bytes; 0 for no limit.
+    pub client_max_body_size: u64,
+    /// `client_body_buffer_size`, bytes.
+    pub client_body_buffer_size: usize,
+    /// `client_body_temp_path`.
+    pub client_body_temp_path: std::path::PathBuf,
+    /// `client_body_timeout`.
+    pub client_body_timeout: Duration,
+    /// `send_timeout`.
+    pub send_timeout: Duration,
+    /// `keepalive_timeout`; zero closes after the answer.
+    pub keepalive_timeout: Duration,
+    /// The second argument of `keepalive_timeout`: seconds for the `Keep-Alive` field.
+    pub keepalive_header_s: Option<u64>,
+    /// `keepalive_requests`.
+    pub keepalive_requests: u64,
+    /// `keepalive_time`.
+    pub keepalive_time: Duration,
+    /// `lingering_close`.
+    pub lingering_close: Lingering,
+    /// `lingering_time`.
+    pub lingering_time: Duration,
+    /// `lingering_timeout`.
+    pub lingering_timeout: Duration,
+    /// `reset_timedout_connection`.
+    pub reset_timedout_connection: bool,
+    /// `tcp_nodelay`.
+    pub tcp_nodelay: bool,
+    /// `chunked_transfer_encoding`.
+    pub chunked_transfer_encoding: bool,
+    /// `server_tokens`.
+    pub server_tokens: ServerTokens,
+    /// `types`: extension (lower case) to type.
+    pub types: Arc<HashMap<Box<[u8]>, Box<[u8]>>>,
+    /// `default_type`.
+    pub default_type: Box<[u8]>,
+    /// `etag`.
+    pub etag: bool,
+    /// `if_modified_since`.
+    pub if_modified_since: IfModifiedSince,
+    /// `log_not_found`.
+    pub log_not_found: bool,
+    /// `absolute_redirect`.
+    pub absolute_redirect: bool,
+    /// `port_in_redirect`.
+    pub port_in_redirect: bool,
+    /// `server_name_in_redirect`.
+    pub server_name_in_redirect: bool,
+    /// `error_page`.
+    pub error_pages: Vec<ErrorPage>,
+    /// `recursive_error_pages`.
+    pub recursive_error_pages: bool,
+    /// `error_log` lines.
+    pub error_logs: Vec<ErrorLogSetting>,
+    /// The location redirects its name without the trailing slash to itself (a prefix location
+    /// that ends in `/` and whose requests are proxied).
+    pub auto_redirect: bool,
+    /// The steps of each phase.
+    pub steps: [Vec<Step>; PHASES],
+    /// The header filters, in the order of their stages.
+    pub header_filters: Vec<Box<dyn HeaderFilter>>,
+    /// What is run when a request ended here.
+    pub log_steps: Vec<Box<dyn LogStep>>,
+}
+
+impl Settings {
+    /// The steps of `phase`.
+    #[inline]
+    pub fn steps(&self, phase: Phase) -> &[Step] {
+        &self.steps[phase as usize]
+    }
+}
+
+/// Of a server, what a request needs beyond its location.
+#[derive(Debug)]
+pub struct ServerFacts {
+    /// The first `server_name`, as `$server_name`.
+    pub name: String,
+    /// `merge_slashes`.
+    pub merge_slashes: bool,
+    /// `ignore_invalid_headers`.
+    pub ignore_invalid_headers: bool,
+    /// `underscores_in_headers`.
+    pub underscores_in_headers: bool,
+    /// `max_headers`.
+    pub max_headers: usize,
+    /// `client_header_timeout`.
+    pub client_header_timeout: Duration,
+    /// `client_header_buffer_size`, bytes.
+    pub client_header_buffer_size: usize,
+    /// `large_client_header_buffers`: number,
+    pub large_header_buffers: usize,
+    /// and size, bytes.
+    pub large_header_buffer_size: usize,
+}
+
+/// `root` or `alias`.
+pub enum Root {
+    /// `root`: the path is appended.
+    Root(Template),
+    /// `alias`: it replaces the first `usize` bytes of the path, the location's name.
+    Alias(Template, usize),
+    /// `alias` in a regex location: it is the whole path.
+    AliasWhole(Template),
+}
+
+/// `lingering_close`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Lingering {
+    Off,
+    On,
+    Always,
+}
+
+/// `server_tokens`.
+#[derive(Clone)]
+#[allow(missing_docs)]
+pub enum ServerTokens {
+    On,
+    Off,
+    Build,
+}
+
+/// `if_modified_since`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum IfModifiedSince {
+    Off,
+    Exact,
+    Before,
+}
+
+/// One `error_page` line.
+pub struct ErrorPage {
+    /// The statuses it is for.
+    pub statuses: Vec<u16>,
+    /// `=code`: the status to answer with; `Some(0)` for `=`, the one of the page itself.
+    pub overwrite: Option<u16>,
+    /// A path, `@name`, or a URL.
+    pub target: Template,
+}
+
+/// A regular expression with the places its named groups are put.
+pub struct PlacedPattern {
+    /// The expression.
+    pub pattern: Pattern,
+    /// (group, place) for each named group.
+    pub places: Vec<(usize, usize)>,
+}

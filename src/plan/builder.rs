@@ -1,0 +1,271 @@
+//! What a feature compiles with: it turns words into templates, patterns and paths, and puts steps
+//! into the location that is open.
+
+use super::{LocationId, Origin};
+use crate::conf::{Diagnostic, Directive, Sources, Word};
+use crate::pipeline::local::{Layout, ShardFacts, Slot};
+use crate::pipeline::pattern::Pattern;
+use crate::pipeline::settings::{PlacedPattern, ServerFacts, Settings};
+use crate::pipeline::step::{HeaderFilter, LogStep, Phase, QuickStep, Step, WaitingStep};
+use crate::pipeline::template::{Part, Template};
+use crate::pipeline::variable::{Variable, VariableSpec};
+use ahash::AHashMap;
+use std::any::{Any, TypeId};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The state of one compilation.
+pub struct Builder<'a> {
+    origin: &'a Origin,
+    sources: &'a Sources,
+    exact: AHashMap<&'static str, &'static VariableSpec>,
+    families: Vec<&'static VariableSpec>,
+    places: AHashMap<String, Place>,
+    stores: AHashMap<TypeId, Box<dyn Any>>,
+    pub(super) layout: Layout,
+    pub(super) log_files: Vec<PathBuf>,
+    pub(super) locations: Vec<Arc<Settings>>,
+    open: Option<Settings>,
+    server: Option<Arc<ServerFacts>>,
+}
+
+/// A variable of the exchange's own: known by name before, or after, it is defined.
+struct Place {
+    index: usize,
+    defined: bool,
+    first_use: Option<Word>,
+}
+
+impl<'a> Builder<'a> {
+    /// A builder that knows these variables.
+    pub fn new(
+        origin: &'a Origin,
+        sources: &'a Sources,
+        variables: impl Iterator<Item = &'static VariableSpec>,
+    ) -> Builder<'a> {
+        let (families, exact): (Vec<_>, Vec<_>) = variables.partition(|spec| spec.family);
+        Builder {
+            origin,
+            sources,
+            exact: exact.into_iter().map(|spec| (spec.name, spec)).collect(),
+            families,
+            places: AHashMap::new(),
+            stores: AHashMap::new(),
+            layout: Layout::default(),
+            log_files: Vec::new(),
+            locations: Vec::new(),
+            open: None,
+            server: None,
+        }
+    }
+
+    /// Where the configuration comes from.
+    pub fn origin(&self) -> &Origin {
+        self.origin
+    }
+
+    /// What a feature keeps during the compilation, by its type: named formats, groups.
+    pub fn store<T: Default + 'static>(&mut self) -> &mut T {
+        let any = self.stores.entry(TypeId::of::<T>()).or_insert_with(|| Box::new(T::default()));
+        any.downcast_mut().expect("stored under its own type")
+    }
+
+    // ---- words ----------------------------------------------------------------------------
+
+    /// A path of the configuration, made absolute against the prefix.
+    pub fn path(&self, text: &str) -> PathBuf {
+        self.origin.prefix.join(Path::new(text))
+    }
+
+    /// A string with variables.
+    ///
+    /// # Errors
+    /// A malformed variable name.
+    pub fn template(&mut self, word: &Word) -> Result<Template, Diagnostic> {
+        self.template_of(&word.text, word)
+    }
+
+    /// A string with variables that is part of `word`, or derived from it.
+    ///
+    /// # Errors
+    /// A malformed variable name; the place is the word's.
+    pub fn template_of(&mut self, text: &str, word: &Word) -> Result<Template, Diagnostic> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            let (before, after) = (&rest[..at], &rest[at + 1..]);
+            if !before.is_empty() {
+                parts.push(Part::Text(before.as_bytes().into()));
+            }
+            let (name, behind) = match after.strip_prefix('{') {
+                Some(braced) => {
+                    let end = braced.find('}').ok_or_else(|| {
+                        self.error(word, format!("the closing bracket in \"{braced}\" variable is missing"))
+                    })?;
+                    (&braced[..end], &braced[end + 1..])
+                }
+                None => {
+                    let end = after
+                        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+                        .unwrap_or(after.len());
+                    (&after[..end], &after[end..])
+                }
+            };
+            if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+                return Err(self.error(word, "invalid variable name".to_owned()));
+            }
+            parts.push(Part::Variable(self.variable(name, word)));
+            rest = behind;
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.as_bytes().into()));
+        }
+        Ok(Template::new(parts))
+    }
+
+    /// The variable of this name (without `$`). One that no feature offers is taken for one the
+    /// configuration defines, perhaps further down; [`Builder::undefined`] tells at the end.
+    pub fn variable(&mut self, name: &str, word: &Word) -> Variable {
+        if let Ok(group) = name.parse::<usize>() {
+            return Variable::Group(group);
+        }
+        let lower = name.to_ascii_lowercase();
+        if let Some(place) = self.places.get_mut(&lower) {
+            place.first_use.get_or_insert_with(|| word.clone());
+            return Variable::Place(place.index);
+        }
+        if let Some(spec) = self.exact.get(lower.as_str()) {
+            return Variable::Computed { eval: spec.eval, argument: "".into() };
+        }
+        if let Some(spec) = self.families.iter().find(|spec| lower.starts_with(spec.name)) {
+            return Variable::Computed { eval: spec.eval, argument: lower[spec.name.len()..].into() };
+        }
+        let index = self.places.len();
+        self.places.insert(lower, Place { index, defined: false, first_use: Some(word.clone()) });
+        Variable::Place(index)
+    }
+
+    /// Defines a variable of the exchange's own and returns its place.
+    pub fn define(&mut self, name: &str) -> usize {
+        let index = self.places.len();
+        let place = self
+            .places
+            .entry(name.to_ascii_lowercase())
+            .or_insert(Place { index, defined: true, first_use: None });
+        place.defined = true;
+        place.index
+    }
+
+    /// Whether a feature offers a variable of exactly this name.
+    pub fn is_offered(&self, name: &str) -> bool {
+        self.exact.contains_key(name)
+    }
+
+    /// The first use of a variable that nothing defines.
+    pub fn undefined(&self) -> Option<Diagnostic> {
+        let (name, place) = self
+            .places
+            .iter()
+            .filter(|(_, place)| !place.defined)
+            .min_by_key(|(_, place)| place.index)?;
+        let word = place.first_use.as_ref()?;
+        Some(self.error(word, format!("unknown \"{name}\" variable")))
+    }
+
+    /// A regular expression; its named groups become variables.
+    ///
+    /// # Errors
+    /// PCRE's message, in nginx's words.
+    pub fn pattern(&mut self, source: &str, caseless: bool, word: &Word) -> Result<PlacedPattern, Diagnostic> {
+        let pattern = Pattern::new(source, caseless)
+            .map_err(|e| self.error(word, format!("pcre2_compile() failed: {e} in \"{source}\"")))?;
+        let named: Vec<(String, usize)> = pattern.named().to_vec();
+        let places = named.into_iter().map(|(name, group)| (group, self.define(&name))).collect();
+        Ok(PlacedPattern { pattern, places })
+    }
+
+    /// An error about this word.
+    pub fn error(&self, word: &Word, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::about(self.sources, word, message)
+    }
+
+    /// An error about this directive as a whole.
+    pub fn directive_error(&self, directive: &Directive, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::about(self.sources, &directive.name, message)
+    }
+
+    // ---- what a plan consists of ------------------------------------------------------------
+
+    /// Reserves a state that each shard has of its own.
+    pub fn reserve<T: 'static>(&mut self, make: impl Fn(&ShardFacts<'_>) -> T + Send + Sync + 'static) -> Slot<T> {
+        self.layout.reserve(make)
+    }
+
+    /// Asks for a log file to be opened; returns its absolute path, the key to find it by.
+    pub fn log_file(&mut self, text: &str) -> PathBuf {
+        let path = self.path(text);
+        if !self.log_files.contains(&path) {
+            self.log_files.push(path.clone());
+        }
+        path
+    }
+
+    // ---- the open location --------------------------------------------------------------------
+
+    /// Opens a location; the core feature does, before any other is asked.
+    pub fn begin(&mut self, settings: Settings) {
+        self.open = Some(settings);
+    }
+
+    /// The open location's settings.
+    pub fn settings(&mut self) -> &mut Settings {
+        self.open.as_mut().expect("a location is open while features compile it")
+    }
+
+    /// Ends the open location.
+    pub(super) fn finish(&mut self) -> LocationId {
+        let settings = self.open.take().expect("a location is open while features compile it");
+        self.locations.push(Arc::new(settings));
+        self.locations.len() - 1
+    }
+
+    /// A location that was ended.
+    pub(super) fn location(&self, id: LocationId) -> &Settings {
+        &self.locations[id]
+    }
+
+    /// The server whose locations are compiled now.
+    pub fn server(&self) -> Option<Arc<ServerFacts>> {
+        self.server.clone()
+    }
+
+    /// Begins a server.
+    pub fn begin_server(&mut self, facts: ServerFacts) {
+        self.server = Some(Arc::new(facts));
+    }
+
+    /// Adds a step that never waits.
+    pub fn quick(&mut self, phase: Phase, step: impl QuickStep + 'static) {
+        self.settings().steps[phase as usize].push(Step::Quick(Box::new(step)));
+    }
+
+    /// Adds a step that may wait.
+    pub fn waiting(&mut self, phase: Phase, step: impl WaitingStep + 'static) {
+        self.settings().steps[phase as usize].push(Step::Waiting(Box::new(step)));
+    }
+
+    /// Whether something answers every request of the open location already.
+    pub fn has_content(&mut self) -> bool {
+        !self.settings().steps[Phase::Content as usize].is_empty()
+    }
+
+    /// Adds a header filter.
+    pub fn header_filter(&mut self, filter: impl HeaderFilter + 'static) {
+        self.settings().header_filters.push(Box::new(filter));
+    }
+
+    /// Adds a log step.
+    pub fn log_step(&mut self, step: impl LogStep + 'static) {
+        self.settings().log_steps.push(Box::new(step));
+    }
+}

@@ -1,0 +1,275 @@
+//! The `listen` directive: what it says, and which sockets all of them together need.
+
+use super::builder::Builder;
+use super::names::Names;
+use crate::base::address::{Address, Listen, ListenOptions, TcpKeepalive};
+use crate::conf::{Diagnostic, Directive, Word, value};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+
+/// Ports one `listen` may name as a range.
+const PORT_RANGE_MAX: usize = 1024;
+
+/// One `listen` line, understood.
+pub struct ListenLine {
+    /// The addresses it names: several for a range of ports or a host name.
+    pub addresses: Vec<Address>,
+    /// `default_server`.
+    pub default_server: bool,
+    /// The socket's options; `None` when the line sets none.
+    pub options: Option<ListenOptions>,
+}
+
+/// Reads one line.
+///
+/// # Errors
+/// What nginx refuses, in its words; and what is not built.
+pub fn parse(b: &Builder<'_>, directive: &Directive) -> Result<ListenLine, Diagnostic> {
+    let Some(first) = directive.args.first() else {
+        return Err(b.directive_error(directive, "invalid number of arguments in \"listen\" directive"));
+    };
+    let addresses = addresses(b, first)?;
+    let mut line = ListenLine { addresses, default_server: false, options: None };
+    for word in &directive.args[1..] {
+        option(b, &mut line, word)?;
+    }
+    Ok(line)
+}
+
+fn addresses(b: &Builder<'_>, word: &Word) -> Result<Vec<Address>, Diagnostic> {
+    let text = word.text.as_str();
+    let wrong = |what: &str| b.error(word, format!("{what} in \"{text}\" of the \"listen\" directive"));
+    if let Some(path) = text.strip_prefix("unix:") {
+        if path.is_empty() {
+            return Err(wrong("no path"));
+        }
+        return Ok(vec![Address::Unix(path.into())]);
+    }
+    let (host, ports) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, behind) = rest.split_once(']').ok_or_else(|| wrong("invalid host"))?;
+            (host, behind.strip_prefix(':'))
+        }
+        None if text.bytes().all(|c| c.is_ascii_digit() || c == b'-') => ("*", Some(text)),
+        None => match text.rsplit_once(':') {
+            Some((host, ports)) => (host, Some(ports)),
+            None => (text, None),
+        },
+    };
+    let ports = match ports {
+        Some(ports) => port_range(ports).ok_or_else(|| wrong("invalid port"))?,
+        None => vec![80],
+    };
+    let ips: Vec<IpAddr> = match host {
+        "*" => vec![Ipv4Addr::UNSPECIFIED.into()],
+        _ => match host.parse::<IpAddr>() {
+            Ok(ip) if ip.is_ipv4() || text.starts_with('[') => vec![ip],
+            Ok(_) => return Err(wrong("invalid port")),
+            Err(_) if text.starts_with('[') => return Err(wrong("invalid IPv6 address")),
+            Err(_) => {
+                let found = (host, 0).to_socket_addrs().map_err(|_| wrong("host not found"))?;
+                let mut ips: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+                ips.dedup();
+                ips
+            }
+        },
+    };
+    let each = |ip: &IpAddr| ports.iter().map(|port| Address::Ip(SocketAddr::new(*ip, *port))).collect::<Vec<_>>();
+    Ok(ips.iter().flat_map(each).collect())
+}
+
+fn port_range(text: &str) -> Option<Vec<u16>> {
+    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+    match text.split_once('-') {
+        None => Some(vec![port(text)?]),
+        Some((from, to)) => {
+            let (from, to) = (port(from)?, port(to)?);
+            let range: Vec<u16> = (from..=to).collect();
+            (!range.is_empty() && range.len() <= PORT_RANGE_MAX).then_some(range)
+        }
+    }
+}
+
+fn option(b: &Builder<'_>, line: &mut ListenLine, word: &Word) -> Result<(), Diagnostic> {
+    let text = word.text.as_str();
+    let (name, given) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+    let invalid = || b.error(word, format!("invalid {name} \"{}\"", given.unwrap_or_default()));
+    if matches!(name, "default_server" | "default") && given.is_none() {
+        line.default_server = true;
+        return Ok(());
+    }
+    let missing = match name {
+        "ssl" => Some("TLS is not built yet"),
+        "http2" => Some("HTTP/2 is not built yet"),
+        "quic" | "http3" => Some("HTTP/3 is not built yet"),
+        "proxy_protocol" => Some("the PROXY protocol is not built yet"),
+        "setfib" | "accept_filter" => Some("it exists on FreeBSD only"),
+        "multipath" => Some("multipath TCP is not built yet"),
+        _ => None,
+    };
+    if let Some(reason) = missing {
+        let message = format!("the \"{name}\" parameter of \"listen\" is not supported by Octroi: {reason}");
+        return Err(b.error(word, message));
+    }
+    let unix = matches!(line.addresses.first(), Some(Address::Unix(_)));
+    let v6 = matches!(line.addresses.first(), Some(Address::Ip(ip)) if ip.is_ipv6());
+    let options = line.options.get_or_insert_with(ListenOptions::default);
+    match (name, given) {
+        // Every address has a socket per shard and its own bind already.
+        ("bind" | "reuseport", None) => {}
+        ("deferred", None) => options.deferred = true,
+        ("backlog", Some(n)) => {
+            options.backlog = n.parse().ok().filter(|n| *n > 0).ok_or_else(invalid)?;
+        }
+        ("rcvbuf", Some(n)) => options.rcvbuf = Some(size(n).ok_or_else(invalid)?),
+        ("sndbuf", Some(n)) => options.sndbuf = Some(size(n).ok_or_else(invalid)?),
+        ("fastopen", Some(n)) => options.fastopen = Some(n.parse().map_err(|_| invalid())?),
+        ("ipv6only", Some(flag)) if v6 => match flag {
+            "on" => options.ipv6only = true,
+            "off" => options.ipv6only = false,
+            _ => return Err(b.error(word, format!("invalid ipv6only flags \"{flag}\""))),
+        },
+        ("ipv6only", Some(_)) => {
+            return Err(b.error(word, "ipv6only is not supported on addr other than IPv6".to_owned()));
+        }
+        ("so_keepalive", Some(text)) if !unix => {
+            let keepalive = keepalive(text);
+            options.keepalive =
+                Some(keepalive.ok_or_else(|| b.error(word, format!("invalid so_keepalive value: \"{text}\"")))?);
+        }
+        _ => return Err(b.error(word, format!("invalid parameter \"{text}\""))),
+    }
+    Ok(())
+}
+
+fn size(text: &str) -> Option<u32> {
+    value::size(text).and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0)
+}
+
+fn keepalive(text: &str) -> Option<TcpKeepalive> {
+    let none = TcpKeepalive { on: true, idle_s: None, interval_s: None, count: None };
+    match text {
+        "on" => return Some(none),
+        "off" => return Some(TcpKeepalive { on: false, ..none }),
+        _ => {}
+    }
+    let parts: Vec<&str> = text.split(':').collect();
+    let [idle, interval, count] = parts[..] else { return None };
+    let seconds = |text: &str| -> Option<Option<u32>> {
+        if text.is_empty() {
+            return Some(None);
+        }
+        value::time_s(text).and_then(|s| u32::try_from(s).ok()).filter(|s| *s > 0).map(Some)
+    };
+    let count = if count.is_empty() { None } else { Some(count.parse().ok()?) };
+    let keepalive = TcpKeepalive { idle_s: seconds(idle)?, interval_s: seconds(interval)?, count, ..none };
+    (keepalive != none).then_some(keepalive)
+}
+
+/// An address while the servers are gathered.
+pub struct AddressSites {
+    /// The address and the options its socket gets.
+    pub listen: Listen,
+    /// Some line gave options; a second one may not.
+    pub options_given: bool,
+    /// Some line said `default_server`.
+    pub default_given: bool,
+    /// The servers by name.
+    pub names: Names,
+}
+
+/// Adds one line of server `server`; returns the addresses' places in `sites`.
+///
+/// # Errors
+/// Duplicates, in nginx's words.
+pub fn add(
+    b: &Builder<'_>,
+    sites: &mut Vec<AddressSites>,
+    line: &ListenLine,
+    server: usize,
+    directive: &Directive,
+) -> Result<Vec<usize>, Diagnostic> {
+    let mut places = Vec::new();
+    for address in &line.addresses {
+        let place = match sites.iter().position(|site| site.listen.address == *address) {
+            Some(place) => place,
+            None => {
+                sites.push(AddressSites {
+                    listen: Listen { address: address.clone(), options: ListenOptions::default() },
+                    options_given: false,
+                    default_given: false,
+                    names: Names::new(server),
+                });
+                sites.len() - 1
+            }
+        };
+        let site = &mut sites[place];
+        if let Some(options) = &line.options {
+            if site.options_given {
+                return Err(b.directive_error(directive, format!("duplicate listen options for {address}")));
+            }
+            site.options_given = true;
+            site.listen.options = options.clone();
+        }
+        if line.default_server {
+            if site.default_given {
+                return Err(b.directive_error(directive, format!("a duplicate default server for {address}")));
+            }
+            site.default_given = true;
+            site.names.default_server = server;
+        }
+        places.push(place);
+    }
+    Ok(places)
+}
+
+/// Folds specific addresses into a wildcard of the same family and port, as nginx does: one socket
+/// accepts, and the local address tells whose servers are meant.
+pub fn fold(sites: Vec<AddressSites>) -> (Vec<Listen>, Vec<super::Site>) {
+    let wildcards: Vec<SocketAddr> = sites
+        .iter()
+        .filter_map(|site| match site.listen.address {
+            Address::Ip(ip) if ip.ip().is_unspecified() => Some(ip),
+            _ => None,
+        })
+        .collect();
+    let wildcard_of = |address: &Address| match address {
+        Address::Ip(ip) if !ip.ip().is_unspecified() => {
+            let any: IpAddr =
+                if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+            let any = SocketAddr::new(any, ip.port());
+            wildcards.contains(&any).then_some(Address::Ip(any))
+        }
+        _ => None,
+    };
+    let (folded, bound): (Vec<_>, Vec<_>) =
+        sites.into_iter().partition(|site| wildcard_of(&site.listen.address).is_some());
+    let mut listens = Vec::new();
+    let mut places = Vec::new();
+    for site in bound {
+        listens.push(site.listen);
+        places.push(super::Site { specific: Vec::new(), names: site.names });
+    }
+    for site in folded {
+        let any = wildcard_of(&site.listen.address);
+        if let Some(place) = listens.iter().position(|listen| Some(&listen.address) == any.as_ref()) {
+            places[place].specific.push((site.listen.address, site.names));
+        }
+    }
+    (listens, places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keepalive_and_ranges() {
+        assert_eq!(keepalive("30m::10").map(|k| (k.idle_s, k.interval_s, k.count)), Some((Some(1800), None, Some(10))));
+        assert_eq!(keepalive("::"), None);
+        assert_eq!(keepalive("1:2"), None);
+        assert_eq!(port_range("8080-8082"), Some(vec![8080, 8081, 8082]));
+        assert_eq!(port_range("8082-8080"), None);
+        assert_eq!(port_range("0"), None);
+        assert_eq!(port_range("65536"), None);
+    }
+}

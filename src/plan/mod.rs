@@ -1,0 +1,133 @@
+//! Floor 5: the configuration compiled. Immutable, behind one `Arc`, the same for all shards.
+
+pub mod builder;
+pub mod compile;
+pub mod feature;
+pub mod listen;
+pub mod names;
+pub mod router;
+
+use crate::base::address::{Address, Listen};
+use crate::base::process_settings::ProcessSettings;
+use crate::conf::{Diagnostic, Sources};
+use crate::pipeline::local::Layout;
+use crate::pipeline::settings::Settings;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where a configuration is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The configuration file; absolute.
+    pub conf: PathBuf,
+    /// `-p`: relative paths in the configuration (logs, `root`) start here; absolute.
+    pub prefix: PathBuf,
+    /// `-g`: directives of the main context, as text.
+    pub globals: String,
+    /// `-e`: the error log instead of the built-in default.
+    pub error_log: Option<PathBuf>,
+}
+
+/// Debian's prefix, which a host's own nginx.conf expects.
+pub const DEBIAN_PREFIX: &str = "/usr/share/nginx";
+
+impl Origin {
+    /// Whether the built-in paths are Debian's rather than below the prefix.
+    pub fn is_debian(&self) -> bool {
+        self.prefix == std::path::Path::new(DEBIAN_PREFIX)
+    }
+
+    /// The pid file when the configuration names none.
+    pub fn default_pid(&self) -> PathBuf {
+        match (self.is_debian(), self.conf.file_stem().is_some_and(|stem| stem == "octroi")) {
+            (true, true) => PathBuf::from("/run/octroi.pid"),
+            (true, false) => PathBuf::from("/run/nginx.pid"),
+            (false, _) => self.prefix.join("logs/nginx.pid"),
+        }
+    }
+
+    /// The error log when the configuration names none: that of `-e`, else the built-in one.
+    pub fn default_error_log(&self) -> PathBuf {
+        match &self.error_log {
+            Some(path) if path.as_os_str() == "stderr" => path.clone(),
+            Some(path) => self.prefix.join(path),
+            None if self.is_debian() => PathBuf::from("/var/log/nginx/error.log"),
+            None => self.prefix.join("logs/error.log"),
+        }
+    }
+}
+
+/// A configuration that was read, checked and compiled.
+pub struct Loaded {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// Notices: what was accepted without effect.
+    pub notices: Vec<Diagnostic>,
+    /// The texts, for `-T`.
+    pub sources: Sources,
+}
+
+/// The number of a location among all of a plan.
+pub type LocationId = usize;
+
+/// The configuration compiled.
+pub struct Plan {
+    /// What the main context says of the processes.
+    pub process: ProcessSettings,
+    /// `worker_connections` per shard.
+    pub worker_connections: usize,
+    /// Every address to listen on, once.
+    pub listens: Vec<Listen>,
+    /// Every log file to open; absolute, once.
+    pub log_files: Vec<PathBuf>,
+    /// What each listening socket serves; in the order of `listens`.
+    pub sites: Vec<Site>,
+    /// The servers.
+    pub servers: Vec<Server>,
+    /// All locations of all servers, the servers' own levels among them.
+    pub locations: Vec<Arc<Settings>>,
+    /// The features' per-shard states.
+    pub layout: Layout,
+}
+
+/// What a listening socket serves.
+pub struct Site {
+    /// For a wildcard socket: the specific addresses configured beside it, with their servers.
+    pub specific: Vec<(Address, names::Names)>,
+    /// The servers of the socket's own address.
+    pub names: names::Names,
+}
+
+impl Site {
+    /// The servers for a connection accepted at `local`.
+    pub fn names_at(&self, local: &Address) -> &names::Names {
+        self.specific.iter().find(|(address, _)| address == local).map_or(&self.names, |(_, names)| names)
+    }
+}
+
+/// One server.
+pub struct Server {
+    /// Its own level, as a location.
+    pub own: LocationId,
+    /// Its locations.
+    pub router: router::Router,
+    /// Its named locations, without `@`.
+    pub named: ahash::AHashMap<Box<str>, LocationId>,
+}
+
+impl Plan {
+    /// What the main context says of the processes.
+    pub fn process(&self) -> &ProcessSettings {
+        &self.process
+    }
+
+    /// Every address to listen on, once.
+    pub fn listens(&self) -> &[Listen] {
+        &self.listens
+    }
+
+    /// Every log file to open; absolute, once.
+    pub fn log_files(&self) -> &[PathBuf] {
+        &self.log_files
+    }
+}
