@@ -1,0 +1,319 @@
+//! `access_log` and `log_format`: a line for each request, written by the shard that served it.
+
+mod escape;
+mod format;
+mod line;
+
+use crate::conf::{Arity, Block, Context, Diagnostic, Directive, DirectiveSpec, Effect, Inherit, Scope};
+use crate::net::log_buffer::{Buffering, LogBuffer};
+use crate::net::log_file::LogFile;
+use crate::pipeline::exchange::Exchange;
+use crate::pipeline::local::Slot;
+use crate::pipeline::step::LogStep;
+use crate::pipeline::template::Template;
+use crate::plan::builder::Builder;
+use crate::plan::feature::Feature;
+use ahash::AHashMap;
+use escape::Escape;
+use format::Format;
+use line::Line;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+/// Where `access_log` may stand.
+const LOGGED: Context = Context::HTTP.or(Context::SERVER).or(Context::LOCATION);
+
+/// The feature.
+pub const FEATURE: Feature = Feature {
+    name: "access_log",
+    module: None,
+    directives: &[
+        DirectiveSpec {
+            name: "access_log",
+            contexts: LOGGED,
+            arity: Arity::AtLeast(1),
+            block: Block::No,
+            inherit: Inherit::Together,
+            default: "logs/access.log combined",
+            syntax: "access_log path [format [buffer=size] [flush=time] [if=condition]] | off",
+            doc: "Writes a line for each request to a file. Several may stand on a level; `off` there \
+                  overrules them. A line that is not buffered is in the file before its connection closes.",
+            effect: Effect::Works,
+        },
+        DirectiveSpec {
+            name: "log_format",
+            contexts: Context::HTTP,
+            arity: Arity::AtLeast(2),
+            block: Block::No,
+            inherit: Inherit::NeverMany,
+            default: "combined \"...\"",
+            syntax: "log_format name [escape=default|json|none] string ...",
+            doc: "Names a format for lines of the access log. The format combined is always there.",
+            effect: Effect::Works,
+        },
+    ],
+    variables: &[],
+    http,
+    location,
+};
+
+/// The log of a configuration that names none, relative to the prefix.
+const DEFAULT_PATH: &str = "logs/access.log";
+
+/// The prefix of Debian's package, which keeps logs elsewhere,
+const PACKAGED_PREFIX: &str = "/usr/share/nginx";
+
+/// namely here.
+const PACKAGED_PATH: &str = "/var/log/nginx/access.log";
+
+/// What is known while a configuration is compiled.
+#[derive(Default)]
+struct Logs {
+    /// By name, in order: combined first.
+    formats: Vec<(String, Arc<Format>)>,
+    files: AHashMap<PathBuf, File>,
+}
+
+/// A log file that some line names.
+#[derive(Clone)]
+struct File {
+    slot: Slot<LogBuffer>,
+    /// How it is buffered: as the first line with `buffer=` says, else per turn.
+    buffering: Arc<OnceLock<Buffering>>,
+}
+
+fn http(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
+    let Some(block) = scope.directive() else { return Ok(()) };
+    let pieces =
+        format::parse([format::COMBINED].into_iter()).map_err(|(_, message)| scope.error(block, message))?;
+    let combined = Format::new(Escape::Default, pieces, &block.name, b);
+    b.store::<Logs>().formats = vec![(line::DEFAULT_FORMAT.to_owned(), Arc::new(combined))];
+    for directive in scope.here("log_format") {
+        log_format(scope, directive, b)?;
+    }
+    // A faulty line counts even where every server has lines of its own, and so does its file.
+    for directive in scope.here("access_log") {
+        access_log(scope, directive, b)?;
+    }
+    Ok(())
+}
+
+/// Compiles one `log_format`.
+fn log_format(scope: &Scope<'_>, directive: &Directive, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
+    let Some((name, strings)) = directive.args.split_first() else { return Ok(()) };
+    if b.store::<Logs>().formats.iter().any(|(known, _)| *known == name.text) {
+        let message = format!("duplicate \"log_format\" name \"{}\"", name.text);
+        return Err(scope.error_at(directive, name, message));
+    }
+    let first = strings.first();
+    let (escape, taken) = line::escaping(first.map(|word| word.text.as_str()))
+        .map_err(|message| scope.error_at(directive, first.unwrap_or(name), message))?;
+    let strings = strings.get(taken..).unwrap_or_default();
+    let pieces = format::parse(strings.iter().map(|word| word.text.as_str()))
+        .map_err(|(at, message)| scope.error_at(directive, strings.get(at).unwrap_or(name), message))?;
+    let format = Format::new(escape, pieces, strings.first().unwrap_or(name), b);
+    b.store::<Logs>().formats.push((name.text.clone(), Arc::new(format)));
+    Ok(())
+}
+
+fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
+    let directives = scope.all("access_log");
+    if directives.is_empty() {
+        if let Some(step) = default_log(b) {
+            b.log_step(step);
+        }
+        return Ok(());
+    }
+    let mut steps = Vec::with_capacity(directives.len());
+    let mut off = false;
+    for directive in directives {
+        match access_log(scope, directive, b)? {
+            Some(step) => steps.push(step),
+            None => off = true,
+        }
+    }
+    if !off {
+        steps.into_iter().for_each(|step| b.log_step(step));
+    }
+    Ok(())
+}
+
+/// The log of a location for which the configuration names none.
+fn default_log(b: &mut Builder<'_>) -> Option<AccessLog> {
+    let packaged = b.origin().prefix == Path::new(PACKAGED_PREFIX);
+    let file = file(if packaged { PACKAGED_PATH } else { DEFAULT_PATH }, b);
+    let format = b.store::<Logs>().formats.first()?.1.clone();
+    Some(AccessLog { format, slot: file.slot, condition: None })
+}
+
+/// Compiles one `access_log`; `None` for `off`.
+fn access_log(
+    scope: &Scope<'_>,
+    directive: &Directive,
+    b: &mut Builder<'_>,
+) -> Result<Option<AccessLog>, Diagnostic> {
+    let fault = |at: usize, message: String| match directive.args.get(at) {
+        Some(word) => scope.error_at(directive, word, message),
+        None => scope.error(directive, message),
+    };
+    let args: Vec<&str> = directive.args.iter().map(|word| word.text.as_str()).collect();
+    let formats = &b.store::<Logs>().formats;
+    // A format is found in any case, though names that differ in case only may be defined.
+    let find = |name: &str| formats.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    let line = line::read(&args, |name| find(name).is_some()).map_err(|(at, message)| fault(at, message))?;
+    let Line::File { path, format, buffering, condition } = line else { return Ok(None) };
+    let Some((_, format)) = find(format) else { return Ok(None) };
+    let format = format.clone();
+    let file = file(path, b);
+    if buffering.is_some_and(|buffering| *file.buffering.get_or_init(|| buffering) != buffering) {
+        let message = format!("access_log \"{path}\" already defined with conflicting parameters");
+        return Err(fault(0, message));
+    }
+    let condition = match condition.and_then(|(at, text)| Some((directive.args.get(at)?, text))) {
+        Some((word, text)) => Some(b.template_of(text, word)?),
+        None => None,
+    };
+    Ok(Some(AccessLog { format, slot: file.slot, condition }))
+}
+
+/// The file with this path, the same for all lines that name it.
+fn file(path: &str, b: &mut Builder<'_>) -> File {
+    let path = b.log_file(path);
+    if let Some(known) = b.store::<Logs>().files.get(&path) {
+        return known.clone();
+    }
+    let buffering = Arc::new(OnceLock::new());
+    let (at, told) = (path.clone(), buffering.clone());
+    let slot = b.reserve(move |facts| {
+        // Every file of a plan is open before a shard is given it; a line must go somewhere all the
+        // same.
+        let log = facts.logs.get(&at).cloned().unwrap_or_else(LogFile::stderr);
+        LogBuffer::new(log, told.get().copied().unwrap_or(Buffering::Turn))
+    });
+    let file = File { slot, buffering };
+    b.store::<Logs>().files.insert(path, file.clone());
+    file
+}
+
+/// Writes the line of one `access_log`.
+struct AccessLog {
+    format: Arc<Format>,
+    slot: Slot<LogBuffer>,
+    /// `if=`
+    condition: Option<Template>,
+}
+
+impl LogStep for AccessLog {
+    fn log(&self, x: &Exchange) {
+        x.locals.at(self.slot).push_line(|out| {
+            if !self.condition.as_ref().is_none_or(|condition| holds(condition, x, out)) {
+                return false;
+            }
+            self.format.write(x, out);
+            true
+        });
+    }
+}
+
+/// Whether a condition is neither empty nor `0`. It is computed behind what is in `out`, where
+/// there is memory.
+fn holds(condition: &Template, x: &Exchange, out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    condition.write(x, out);
+    let holds = !matches!(out.get(start..), None | Some(b"" | b"0"));
+    out.truncate(start);
+    holds
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::conf::{Files, Registry, parse};
+    use crate::pipeline::variable::VariableSpec;
+    use crate::plan::Origin;
+    use std::io;
+
+    /// One configuration in memory.
+    struct Text(String);
+
+    impl Files for Text {
+        fn read(&mut self, _: &Path) -> io::Result<Vec<u8>> {
+            Ok(self.0.clone().into_bytes())
+        }
+
+        fn glob(&mut self, _: &str) -> io::Result<Vec<PathBuf>> {
+            Ok(Vec::new())
+        }
+    }
+
+    static HTTP: DirectiveSpec = DirectiveSpec {
+        name: "http",
+        contexts: Context::MAIN,
+        arity: Arity::Exactly(0),
+        block: Block::Directives(Context::HTTP),
+        inherit: Inherit::Never,
+        default: "",
+        syntax: "",
+        doc: "Holds the servers.",
+        effect: Effect::Works,
+    };
+
+    static ANY: VariableSpec =
+        VariableSpec { name: "", family: true, eval: |_, _, _| false, doc: "Any variable." };
+
+    /// The log files of a configuration whose `http` block holds `body`, or its first error.
+    fn files(body: &str) -> Result<Vec<(PathBuf, Option<Buffering>)>, String> {
+        let path = Path::new("/conf/nginx.conf");
+        let mut text = Text(format!("http {{\n{body}\n}}"));
+        let tree = parse(path, "", Path::new("/conf"), &mut text).unwrap();
+        let specs: Vec<_> = FEATURE.directives.iter().chain([&HTTP]).collect();
+        let registry = Registry { specs, refused: &[] };
+        registry.check(&tree).map_err(|error| error.text())?;
+        let main = registry.scope(&tree);
+        let origin = Origin {
+            conf: path.to_owned(),
+            prefix: "/prefix".into(),
+            globals: String::new(),
+            error_log: None,
+        };
+        let mut b = Builder::new(&origin, &tree.sources, [&ANY].into_iter());
+        let scope = main.child(main.here("http").next().unwrap(), Context::HTTP);
+        http(&scope, &mut b).map_err(|error| error.text())?;
+        let files = b.store::<Logs>().files.iter();
+        let mut files: Vec<_> =
+            files.map(|(path, file)| (path.clone(), file.buffering.get().copied())).collect();
+        files.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(files)
+    }
+
+    #[test]
+    fn a_file_is_shared_by_its_lines() {
+        let found = files(
+            "log_format Main \"$a\";\naccess_log logs/a.log;\naccess_log /b.log main;
+             access_log logs/a.log MAIN buffer=4k if=$x;\naccess_log /prefix/logs/a.log Main buffer=4k;",
+        );
+        let held = Buffering::Held { bytes: 4096, flush: None };
+        assert_eq!(found.unwrap(), [("/b.log".into(), None), ("/prefix/logs/a.log".into(), Some(held))]);
+    }
+
+    #[test]
+    fn errors_are_nginxs() {
+        let error = |body: &str| files(body).unwrap_err();
+        for (body, message) in [
+            ("log_format combined x;", "duplicate \"log_format\" name \"combined\""),
+            ("log_format a x;\nlog_format a y;", "duplicate \"log_format\" name \"a\""),
+            ("log_format a escape=xml x;", "unknown log format escaping \"xml\""),
+            ("log_format a x \"y$\";", "invalid parameter \"$\""),
+            ("log_format a;", "invalid number of arguments in \"log_format\" directive"),
+            ("access_log x nope;", "unknown log format \"nope\""),
+            ("access_log x combined if=$;", "invalid variable name"),
+            (
+                "access_log x combined buffer=4k;\naccess_log x combined buffer=8k;",
+                "access_log \"x\" already defined with conflicting parameters",
+            ),
+        ] {
+            assert!(error(body).starts_with(&format!("{message} in /conf/nginx.conf:")), "{}", error(body));
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The directives, as data.
+
+use crate::conf::{Arity, Block, Context, DirectiveSpec as D, Inherit};
+
+const MAIN: Context = Context::MAIN;
+const EVENTS: Context = Context::EVENTS;
+const HTTP: Context = Context::HTTP;
+const SERVER: Context = Context::SERVER;
+const LOCATION: Context = Context::LOCATION;
+const HS: Context = HTTP.or(SERVER);
+const SL: Context = SERVER.or(LOCATION);
+const HSL: Context = HS.or(LOCATION);
+const ONE: Arity = Arity::Exactly(1);
+const FLAG: Arity = Arity::Flag;
+
+const NO_FORK_TUNING: &str = "tunes a part of nginx that Octroi does not have";
+
+/// All of them.
+pub const DIRECTIVES: &[D] = &[
+    // ---- main ---------------------------------------------------------------------------------
+    D::new("user", MAIN, Arity::Between(1, 2), "user [group]", "nobody nobody", "The user, and group, the worker runs as when the master is root."),
+    D::new("daemon", MAIN, FLAG, "on | off", "on", "Whether the process goes to the background."),
+    D::new("master_process", MAIN, FLAG, "on | off", "on", "Whether a master watches over the worker; off is for development."),
+    D::new("pid", MAIN, ONE, "file", "logs/nginx.pid", "The file the master's process number is written to once every socket listens."),
+    D::new("worker_processes", MAIN, ONE, "number | auto", "1", "How many shards (threads, one per core) serve; auto: one for each CPU allowed."),
+    D::new("worker_cpu_affinity", MAIN, Arity::AtLeast(1), "cpumask ... | auto [cpumask]", "", "Which CPUs each shard is pinned to."),
+    D::new("worker_rlimit_nofile", MAIN, ONE, "number", "", "The worker's limit on open descriptors (RLIMIT_NOFILE)."),
+    D::new("error_log", MAIN.or(HSL), Arity::Between(1, 2), "file | stderr [level]", "logs/error.log error", "Where errors are written, and from which level on.").inherit(Inherit::Together),
+    D::new("worker_priority", MAIN, ONE, "number", "0", "The worker's scheduling priority.").accepted("shards keep the priority the process was started with"),
+    D::new("worker_rlimit_core", MAIN, ONE, "size", "", "The size of a core file.").accepted("core files keep the limit the process was started with"),
+    D::new("pcre_jit", MAIN, FLAG, "on | off", "off", "Whether PCRE compiles to machine code.").accepted("it always does"),
+    D::new("thread_pool", MAIN, Arity::Between(2, 3), "name threads=number [max_queue=number]", "default threads=32 max_queue=65536", "A pool for blocking file work.").accepted("one bounded file pool serves all shards"),
+    D::new("timer_resolution", MAIN, ONE, "interval", "", "How often the clock is read.").accepted("reading the clock costs no system call"),
+    D::new("lock_file", MAIN, ONE, "file", "logs/nginx.lock", "The file of the accept mutex.").accepted(NO_FORK_TUNING),
+    D::new("load_module", MAIN, ONE, "file", "", "Loads a dynamic module; one whose feature is built in is accepted.").inherit(Inherit::NeverMany),
+    D::new("events", MAIN, Arity::Exactly(0), "{ ... }", "", "The block for connection processing.").block(Block::Directives(EVENTS)).inherit(Inherit::Never),
+    D::new("http", MAIN, Arity::Exactly(0), "{ ... }", "", "The block for HTTP.").block(Block::Directives(HTTP)).inherit(Inherit::Never),
+    // ---- events ---------------------------------------------------------------------------------
+    D::new("worker_connections", EVENTS, ONE, "number", "512", "Connections, to clients and upstreams, that one shard keeps open at most."),
+    D::new("multi_accept", EVENTS, FLAG, "on | off", "off", "Whether all waiting connections are accepted at once.").accepted("each shard accepts as the kernel hands connections over"),
+    D::new("accept_mutex", EVENTS, FLAG, "on | off", "off", "Whether workers take turns to accept.").accepted("every shard has a listening socket of its own"),
+    D::new("accept_mutex_delay", EVENTS, ONE, "time", "500ms", "How long a worker waits for its turn.").accepted("every shard has a listening socket of its own"),
+    D::new("use", EVENTS, ONE, "method", "", "The event method.").accepted("io_uring is used where the kernel allows it, else epoll"),
+    D::new("worker_aio_requests", EVENTS, ONE, "number", "32", "Outstanding file operations.").accepted(NO_FORK_TUNING),
+    // ---- http, server, location: structure ---------------------------------------------------------
+    D::new("server", HTTP, Arity::Exactly(0), "{ ... }", "", "A virtual server.").block(Block::Directives(SERVER)).inherit(Inherit::NeverMany),
+    D::new("listen", SERVER, Arity::AtLeast(1), "address[:port] | port | unix:path [default_server] [backlog=n] [rcvbuf=size] [sndbuf=size] [ipv6only=on|off] [so_keepalive=on|off|[idle]:[intvl]:[cnt]] [fastopen=n] [deferred] [bind] [reuseport]", "*:80", "An address the server is reached at.").inherit(Inherit::NeverMany),
+    D::new("server_name", SERVER, Arity::AtLeast(1), "name ...", "\"\"", "The names of the server: exact, with a wildcard at either end, or a regular expression after ~.").inherit(Inherit::NeverMany),
+    D::new("location", SL, Arity::Between(1, 2), "[= | ~ | ~* | ^~] uri { ... } | @name { ... }", "", "What holds for a part of the paths.").block(Block::Directives(LOCATION)).inherit(Inherit::NeverMany),
+    D::new("internal", LOCATION, Arity::Exactly(0), "", "", "Only the gateway itself may come here; others get 404.").inherit(Inherit::Never),
+    // ---- files -----------------------------------------------------------------------------------
+    D::new("root", HSL, ONE, "path", "html", "The directory that paths are appended to."),
+    D::new("alias", LOCATION, ONE, "path", "", "What replaces the location's name in the path of a file.").inherit(Inherit::Never),
+    D::new("types", HSL, Arity::Exactly(0), "{ type extension ...; }", "text/html html; image/gif gif; image/jpeg jpg;", "Media types by file name extension.").block(Block::Entries),
+    D::new("default_type", HSL, ONE, "mime-type", "text/plain", "The media type of what types does not name."),
+    D::new("types_hash_max_size", HSL, ONE, "number", "1024", "The size of a table of nginx's.").accepted("the table grows as it must"),
+    D::new("types_hash_bucket_size", HSL, ONE, "size", "64", "The size of a table of nginx's.").accepted("the table grows as it must"),
+    D::new("etag", HSL, FLAG, "on | off", "on", "Whether files get an ETag."),
+    D::new("if_modified_since", HSL, ONE, "off | exact | before", "exact", "How If-Modified-Since is compared."),
+    D::new("log_not_found", HSL, FLAG, "on | off", "on", "Whether missing files are logged."),
+    D::new("sendfile", HSL, FLAG, "on | off", "off", "Whether the kernel copies files to sockets.").accepted("files are read without waiting and sent from shared buffers"),
+    D::new("sendfile_max_chunk", HSL, ONE, "size", "2m", "How much one call copies.").accepted("a shard never sends more than one buffer at a time"),
+    D::new("tcp_nopush", HSL, FLAG, "on | off", "off", "Whether heads wait for the body's first bytes.").accepted("head and first bytes leave in one send anyway"),
+    D::new("aio", HSL, ONE, "on | off | threads[=pool]", "off", "How files are read.").accepted("what is not in memory is always read off the shard"),
+    D::new("directio", HSL, ONE, "size | off", "off", "Files read past the page cache.").accepted("files are read through the page cache"),
+    D::new("output_buffers", HSL, Arity::Exactly(2), "number size", "2 32k", "Buffers for reading files.").accepted("buffers are shared by the shard"),
+    D::new("read_ahead", HSL, ONE, "size", "0", "How much the kernel reads ahead.").accepted("the kernel's own default is used"),
+    // ---- the client's connection --------------------------------------------------------------------
+    D::new("keepalive_timeout", HSL, Arity::Between(1, 2), "timeout [header_timeout]", "75s", "How long an idle connection stays open; 0 closes after each answer."),
+    D::new("keepalive_requests", HSL, ONE, "number", "1000", "Requests served on one connection."),
+    D::new("keepalive_time", HSL, ONE, "time", "1h", "How long one connection may serve requests."),
+    D::new("client_header_timeout", HS, ONE, "time", "60s", "How long a client may take to send a request's head."),
+    D::new("client_header_buffer_size", HS, ONE, "size", "1k", "Bytes of a head before large buffers are used."),
+    D::new("large_client_header_buffers", HS, Arity::Exactly(2), "number size", "4 8k", "Bounds a head: one line fits one buffer, all of it fits all of them."),
+    D::new("client_body_timeout", HSL, ONE, "time", "60s", "How long a client may pause between two parts of a body."),
+    D::new("client_max_body_size", HSL, ONE, "size", "1m", "The largest body a client may send; 0 for any."),
+    D::new("client_body_buffer_size", HSL, ONE, "size", "16k", "How much of a body is kept in memory; more goes to a temporary file."),
+    D::new("client_body_temp_path", HSL, Arity::Between(1, 4), "path [level1 [level2 [level3]]]", "client_body_temp", "The directory of those temporary files."),
+    D::new("send_timeout", HSL, ONE, "time", "60s", "How long a client may take between two reads of an answer."),
+    D::new("lingering_close", HSL, ONE, "off | on | always", "on", "Whether a connection with unread data is read on for a while before it is closed."),
+    D::new("lingering_time", HSL, ONE, "time", "30s", "For how long it is."),
+    D::new("lingering_timeout", HSL, ONE, "time", "5s", "For how long nothing may come meanwhile."),
+    D::new("reset_timedout_connection", HSL, FLAG, "on | off", "off", "Whether a connection that timed out is reset rather than closed."),
+    D::new("tcp_nodelay", HSL, FLAG, "on | off", "on", "Whether small packets are sent at once."),
+    D::new("postpone_output", HSL, ONE, "size", "1460", "Bytes that are gathered before they are sent.").accepted("an answer's head and first bytes leave in one send"),
+    D::new("chunked_transfer_encoding", HSL, FLAG, "on | off", "on", "Whether answers of unknown length are sent chunked."),
+    D::new("connection_pool_size", HS, ONE, "size", "512", "Memory of nginx's pools.").accepted(NO_FORK_TUNING),
+    D::new("request_pool_size", HS, ONE, "size", "4k", "Memory of nginx's pools.").accepted(NO_FORK_TUNING),
+    D::new("variables_hash_max_size", HTTP, ONE, "number", "1024", "The size of a table of nginx's.").accepted("variables are resolved when the configuration is read"),
+    D::new("variables_hash_bucket_size", HTTP, ONE, "size", "64", "The size of a table of nginx's.").accepted("variables are resolved when the configuration is read"),
+    D::new("server_names_hash_max_size", HTTP, ONE, "number", "512", "The size of a table of nginx's.").accepted("the table grows as it must"),
+    D::new("server_names_hash_bucket_size", HTTP, ONE, "size", "64", "The size of a table of nginx's.").accepted("the table grows as it must"),
+    // ---- reading requests ------------------------------------------------------------------------------
+    D::new("merge_slashes", HS, FLAG, "on | off", "on", "Whether adjacent slashes of a path become one."),
+    D::new("ignore_invalid_headers", HS, FLAG, "on | off", "on", "Whether header fields with invalid names are dropped rather than refused."),
+    D::new("underscores_in_headers", HS, FLAG, "on | off", "off", "Whether header names may hold underscores."),
+    D::new("max_headers", HS, ONE, "number", "1000", "Header fields a request may have."),
+    // ---- answering ---------------------------------------------------------------------------------------
+    D::new("server_tokens", HSL, ONE, "on | off | build", "on", "Whether the version is shown in error pages and the Server field."),
+    D::new("error_page", HSL, Arity::AtLeast(2), "code ... [=[response]] uri", "", "What is shown for these statuses.").inherit(Inherit::Together),
+    D::new("recursive_error_pages", HSL, FLAG, "on | off", "off", "Whether an error page may have one itself."),
+    D::new("absolute_redirect", HSL, FLAG, "on | off", "on", "Whether redirects made here name scheme and host."),
+    D::new("port_in_redirect", HSL, FLAG, "on | off", "on", "Whether they name the port."),
+    D::new("server_name_in_redirect", HSL, FLAG, "on | off", "off", "Whether they name the server's first name instead of the host asked for."),
+];

@@ -1,0 +1,144 @@
+//! The main context: what it says of the processes.
+
+use crate::base::process_settings::{Affinity, ErrorLog, Level, LogTarget, ProcessSettings, Shards};
+use crate::conf::{Context, Diagnostic, Directive, Scope};
+use crate::plan::builder::Builder;
+
+/// `worker_connections` when nothing is said.
+const WORKER_CONNECTIONS: u64 = 512;
+
+/// Shards at most; CPU masks and tables are sized by it.
+const SHARDS_MAX: usize = 1024;
+
+/// Modules whose feature is built in, by a part of their file's name.
+const BUILT_IN_MODULES: &[&str] = &[];
+
+/// The process settings, and `worker_connections`.
+///
+/// # Errors
+/// What nginx refuses, in its words.
+pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(ProcessSettings, usize), Diagnostic> {
+    let Some(events) = scope.here("events").next() else {
+        return Err(Diagnostic::new(Level::Emerg, "no \"events\" section in configuration"));
+    };
+    for directive in scope.here("load_module") {
+        let file = directive.arg(0).unwrap_or_default();
+        if !BUILT_IN_MODULES.iter().any(|name| file.contains(name)) {
+            let message = format!("module \"{file}\" cannot be loaded: Octroi has no dynamic modules, and this one's feature is not built in");
+            return Err(scope.error(directive, message));
+        }
+    }
+    let events_scope = scope.child(events, Context::EVENTS);
+    let worker_connections = events_scope.number("worker_connections", WORKER_CONNECTIONS)? as usize;
+    let user = scope.one("user").map(|directive| {
+        (directive.arg(0).unwrap_or_default().to_owned(), directive.arg(1).map(str::to_owned))
+    });
+    let settings = ProcessSettings {
+        daemon: scope.flag("daemon", true)?,
+        master_process: scope.flag("master_process", true)?,
+        pid: pid_path(scope, b),
+        user,
+        shards: shards(scope)?,
+        affinity: affinity(scope)?,
+        rlimit_nofile: scope.one("worker_rlimit_nofile").map(|_| scope.number("worker_rlimit_nofile", 0)).transpose()?,
+        error_logs: error_logs(scope, b)?,
+    };
+    Ok((settings, worker_connections))
+}
+
+fn pid_path(scope: &Scope<'_>, b: &Builder<'_>) -> std::path::PathBuf {
+    match scope.word("pid") {
+        Some(path) => b.path(path),
+        None => b.origin().default_pid(),
+    }
+}
+
+fn shards(scope: &Scope<'_>) -> Result<Shards, Diagnostic> {
+    let Some(directive) = scope.one("worker_processes") else { return Ok(Shards::Count(1)) };
+    match directive.arg(0).unwrap_or_default() {
+        "auto" => Ok(Shards::Auto),
+        text => match text.parse::<usize>() {
+            Ok(n) if (1..=SHARDS_MAX).contains(&n) => Ok(Shards::Count(n)),
+            _ => Err(scope.error(directive, "invalid number of \"worker_processes\"".to_owned())),
+        },
+    }
+}
+
+fn affinity(scope: &Scope<'_>) -> Result<Affinity, Diagnostic> {
+    let Some(directive) = scope.one("worker_cpu_affinity") else { return Ok(Affinity::Unset) };
+    let words: Vec<&str> = directive.args.iter().map(|word| word.text.as_str()).collect();
+    let mask = |text: &str| cpu_mask(text).ok_or_else(|| invalid_mask(scope, directive, text));
+    match words.as_slice() {
+        ["auto"] => Ok(Affinity::Auto(None)),
+        ["auto", text] => Ok(Affinity::Auto(Some(mask(text)?))),
+        masks => masks.iter().map(|text| mask(text)).collect::<Result<_, _>>().map(Affinity::Masks),
+    }
+}
+
+fn invalid_mask(scope: &Scope<'_>, directive: &Directive, text: &str) -> Diagnostic {
+    scope.error(directive, format!("invalid character in \"worker_cpu_affinity\" mask \"{text}\""))
+}
+
+/// The CPUs of a mask such as `0101`: the last digit is CPU 0.
+fn cpu_mask(text: &str) -> Option<Vec<usize>> {
+    let digits: Vec<bool> = text
+        .bytes()
+        .filter(|b| *b != b' ')
+        .map(|b| match b {
+            b'0' => Some(false),
+            b'1' => Some(true),
+            _ => None,
+        })
+        .collect::<Option<_>>()?;
+    if digits.is_empty() || digits.len() > SHARDS_MAX {
+        return None;
+    }
+    Some(digits.iter().rev().enumerate().filter(|(_, on)| **on).map(|(cpu, _)| cpu).collect())
+}
+
+/// The `error_log` lines that hold at a level; the default where there is none.
+///
+/// # Errors
+/// A level that does not exist, a target that is not built.
+pub fn error_logs(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Vec<ErrorLog>, Diagnostic> {
+    let mut logs = Vec::new();
+    for directive in scope.all("error_log") {
+        let level = match directive.args.get(1) {
+            None => Level::Error,
+            Some(word) => Level::parse(&word.text)
+                .ok_or_else(|| scope.error_at(directive, word, format!("invalid log level \"{}\"", word.text)))?,
+        };
+        let target = match directive.arg(0).unwrap_or_default() {
+            "stderr" => LogTarget::Stderr,
+            text if text.starts_with("syslog:") || text.starts_with("memory:") => {
+                let kind = text.split(':').next().unwrap_or_default();
+                let message = format!("\"error_log {kind}:\" is not supported by Octroi: it is not built yet");
+                return Err(scope.error(directive, message));
+            }
+            path => LogTarget::File(b.log_file(path)),
+        };
+        logs.push(ErrorLog { target, level });
+    }
+    if logs.is_empty() {
+        let path = b.origin().default_error_log();
+        let target = if path.as_os_str() == "stderr" {
+            LogTarget::Stderr
+        } else {
+            LogTarget::File(b.log_file(&path.to_string_lossy()))
+        };
+        logs.push(ErrorLog { target, level: Level::Error });
+    }
+    Ok(logs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_count_from_the_right() {
+        assert_eq!(cpu_mask("0101"), Some(vec![0, 2]));
+        assert_eq!(cpu_mask("012"), None);
+        assert_eq!(cpu_mask(""), None);
+    }
+}

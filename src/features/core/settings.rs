@@ -1,0 +1,240 @@
+//! The settings of one location, from all the levels round it.
+
+use super::main_context::error_logs;
+use crate::base::limits::REQUEST_FIELDS_MAX;
+use crate::conf::{Context, Diagnostic, Directive, Scope, Word, value};
+use crate::pipeline::settings::{ErrorPage, IfModifiedSince, Lingering, Root, ServerFacts, ServerTokens, Settings};
+use crate::pipeline::template::Template;
+use crate::plan::builder::Builder;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Largest head a client may be allowed, bytes: the spans of a head are 32 bits wide, and a shard
+/// buffers a whole head.
+const HEAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// The types nginx knows without a `types` block.
+const DEFAULT_TYPES: &[(&str, &str)] = &[("html", "text/html"), ("gif", "image/gif"), ("jpg", "image/jpeg")];
+
+/// Compiles a server's own level or a location, and opens it for the other features.
+///
+/// # Errors
+/// What nginx refuses, in its words.
+pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
+    if scope.context() == Context::SERVER {
+        let facts = server_facts(scope)?;
+        b.begin_server(facts);
+    }
+    let Some(server) = b.server() else {
+        return Err(Diagnostic::new(crate::base::process_settings::Level::Emerg, "a location outside of a server"));
+    };
+    let name = location_name(scope);
+    let keepalive = keepalive_timeout(scope)?;
+    let settings = Settings {
+        internal: scope.here("internal").next().is_some() || name.starts_with('@'),
+        server,
+        root: root(scope, &name, b)?,
+        client_max_body_size: scope.offset("client_max_body_size", 1024 * 1024)?,
+        client_body_buffer_size: scope.size("client_body_buffer_size", 16 * 1024)? as usize,
+        client_body_temp_path: b.path(scope.word("client_body_temp_path").unwrap_or(default_temp_path(b))),
+        client_body_timeout: time(scope, "client_body_timeout", 60_000)?,
+        send_timeout: time(scope, "send_timeout", 60_000)?,
+        keepalive_timeout: keepalive.0,
+        keepalive_header_s: keepalive.1,
+        keepalive_requests: scope.number("keepalive_requests", 1000)?,
+        keepalive_time: time(scope, "keepalive_time", 3_600_000)?,
+        lingering_close: scope.one_of(
+            "lingering_close",
+            &[("off", Lingering::Off), ("on", Lingering::On), ("always", Lingering::Always)],
+            Lingering::On,
+        )?,
+        lingering_time: time(scope, "lingering_time", 30_000)?,
+        lingering_timeout: time(scope, "lingering_timeout", 5_000)?,
+        reset_timedout_connection: scope.flag("reset_timedout_connection", false)?,
+        tcp_nodelay: scope.flag("tcp_nodelay", true)?,
+        chunked_transfer_encoding: scope.flag("chunked_transfer_encoding", true)?,
+        server_tokens: scope.one_of(
+            "server_tokens",
+            &[("on", ServerTokens::On), ("off", ServerTokens::Off), ("build", ServerTokens::Build)],
+            ServerTokens::On,
+        )?,
+        types: types(scope)?,
+        default_type: scope.word("default_type").unwrap_or("text/plain").as_bytes().into(),
+        etag: scope.flag("etag", true)?,
+        if_modified_since: scope.one_of(
+            "if_modified_since",
+            &[
+                ("off", IfModifiedSince::Off),
+                ("exact", IfModifiedSince::Exact),
+                ("before", IfModifiedSince::Before),
+            ],
+            IfModifiedSince::Exact,
+        )?,
+        log_not_found: scope.flag("log_not_found", true)?,
+        absolute_redirect: scope.flag("absolute_redirect", true)?,
+        port_in_redirect: scope.flag("port_in_redirect", true)?,
+        server_name_in_redirect: scope.flag("server_name_in_redirect", false)?,
+        error_pages: error_pages(scope, b)?,
+        recursive_error_pages: scope.flag("recursive_error_pages", false)?,
+        error_logs: error_logs(scope, b)?,
+        auto_redirect: false,
+        steps: Default::default(),
+        header_filters: Vec::new(),
+        log_steps: Vec::new(),
+        name,
+    };
+    b.begin(settings);
+    Ok(())
+}
+
+fn time(scope: &Scope<'_>, name: &str, default_ms: u64) -> Result<Duration, Diagnostic> {
+    scope.time_ms(name, default_ms).map(Duration::from_millis)
+}
+
+fn location_name(scope: &Scope<'_>) -> String {
+    let block = scope.directive().filter(|_| scope.context() == Context::LOCATION);
+    let Some(block) = block else { return String::new() };
+    let text = block.args.last().map_or("", |word| word.text.as_str());
+    if block.args.len() > 1 {
+        return text.to_owned();
+    }
+    ["=", "^~", "~*", "~"].iter().find_map(|modifier| text.strip_prefix(modifier)).unwrap_or(text).to_owned()
+}
+
+fn is_regex(block: &Directive) -> bool {
+    block.args.first().is_some_and(|word| word.text.starts_with('~'))
+}
+
+fn default_temp_path(b: &Builder<'_>) -> &'static str {
+    if b.origin().is_debian() { "/var/lib/nginx/body" } else { "client_body_temp" }
+}
+
+fn server_facts(scope: &Scope<'_>) -> Result<ServerFacts, Diagnostic> {
+    let (large_header_buffers, large_header_buffer_size) =
+        scope.buffers("large_client_header_buffers", (4, 8 * 1024))?;
+    if large_header_buffers.saturating_mul(large_header_buffer_size) > HEAD_BYTES_MAX {
+        let directive = scope.one("large_client_header_buffers");
+        let message = format!("\"large_client_header_buffers\" of more than {HEAD_BYTES_MAX} bytes in all");
+        return Err(match directive {
+            Some(directive) => scope.error(directive, message),
+            None => Diagnostic::new(crate::base::process_settings::Level::Emerg, message),
+        });
+    }
+    let name = scope.here("server_name").next().and_then(|directive| directive.args.first());
+    Ok(ServerFacts {
+        name: name.map_or(String::new(), shown_name),
+        merge_slashes: scope.flag("merge_slashes", true)?,
+        ignore_invalid_headers: scope.flag("ignore_invalid_headers", true)?,
+        underscores_in_headers: scope.flag("underscores_in_headers", false)?,
+        max_headers: (scope.number("max_headers", REQUEST_FIELDS_MAX as u64)? as usize).min(REQUEST_FIELDS_MAX),
+        client_header_timeout: time(scope, "client_header_timeout", 60_000)?,
+        client_header_buffer_size: scope.size("client_header_buffer_size", 1024)? as usize,
+        large_header_buffers: large_header_buffers as usize,
+        large_header_buffer_size: large_header_buffer_size as usize,
+    })
+}
+
+/// `$server_name` as nginx shows it: `.example.com` without its dot, a regular expression with its
+/// tilde.
+fn shown_name(word: &Word) -> String {
+    if word.text.starts_with('~') {
+        return word.text.clone();
+    }
+    word.text.strip_prefix('.').unwrap_or(&word.text).to_ascii_lowercase()
+}
+
+fn keepalive_timeout(scope: &Scope<'_>) -> Result<(Duration, Option<u64>), Diagnostic> {
+    let timeout = time(scope, "keepalive_timeout", 75_000)?;
+    let Some(directive) = scope.one("keepalive_timeout") else { return Ok((timeout, None)) };
+    let Some(word) = directive.args.get(1) else { return Ok((timeout, None)) };
+    let header = value::time_s(&word.text)
+        .ok_or_else(|| scope.error_at(directive, word, "\"keepalive_timeout\" directive invalid value"))?;
+    Ok((timeout, Some(header)))
+}
+
+fn root(scope: &Scope<'_>, name: &str, b: &mut Builder<'_>) -> Result<Root, Diagnostic> {
+    if let Some(directive) = scope.here("alias").next() {
+        if let Some(other) = scope.here("root").next() {
+            return Err(scope.error(other, "\"root\" directive is duplicate, \"alias\" directive was specified earlier"));
+        }
+        let path = path_template(directive, b)?;
+        let regex = scope.directive().is_some_and(is_regex);
+        return Ok(if regex { Root::AliasWhole(path) } else { Root::Alias(path, name.len()) });
+    }
+    Ok(Root::Root(match scope.one("root") {
+        Some(directive) => path_template(directive, b)?,
+        None => Template::literal(b.path("html").into_os_string().into_encoded_bytes()),
+    }))
+}
+
+fn path_template(directive: &Directive, b: &mut Builder<'_>) -> Result<Template, Diagnostic> {
+    let Some(word) = directive.args.first() else {
+        return Err(b.directive_error(directive, "a path is missing"));
+    };
+    if word.text.starts_with('$') {
+        return b.template(word);
+    }
+    let path = b.path(&word.text);
+    let mut text = path.to_string_lossy().into_owned();
+    // Joining drops nothing, but a root's final slash would double the path's first.
+    if directive.name.text == "root" && text.len() > 1 && text.ends_with('/') {
+        text.pop();
+    }
+    b.template_of(&text, word)
+}
+
+fn types(scope: &Scope<'_>) -> Result<Arc<HashMap<Box<[u8]>, Box<[u8]>>>, Diagnostic> {
+    let Some(block) = scope.one("types") else {
+        let builtin = DEFAULT_TYPES.iter().map(|(ext, kind)| (ext.as_bytes().into(), kind.as_bytes().into()));
+        return Ok(Arc::new(builtin.collect()));
+    };
+    let mut types: HashMap<Box<[u8]>, Box<[u8]>> = HashMap::new();
+    for entry in block.body() {
+        for extension in &entry.args {
+            let lower = extension.text.to_ascii_lowercase();
+            types.insert(lower.into_bytes().into(), entry.name.text.as_bytes().into());
+        }
+    }
+    Ok(Arc::new(types))
+}
+
+fn error_pages(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Vec<ErrorPage>, Diagnostic> {
+    scope.all("error_page").into_iter().map(|directive| error_page(scope, directive, b)).collect()
+}
+
+fn error_page(scope: &Scope<'_>, directive: &Directive, b: &mut Builder<'_>) -> Result<ErrorPage, Diagnostic> {
+    let invalid = |word: &Word| scope.error_at(directive, word, format!("invalid value \"{}\"", word.text));
+    let Some((target, mut codes)) = directive.args.split_last() else {
+        return Err(scope.error(directive, "invalid number of arguments in \"error_page\" directive"));
+    };
+    let mut overwrite = None;
+    if let Some((word, before)) = codes.split_last() {
+        if let Some(code) = word.text.strip_prefix('=') {
+            overwrite = Some(match code {
+                "" => 0,
+                code => code.parse().map_err(|_| invalid(word))?,
+            });
+            codes = before;
+        }
+    }
+    if codes.is_empty() {
+        return Err(invalid(target));
+    }
+    let mut statuses = Vec::new();
+    for word in codes {
+        match word.text.parse::<u16>() {
+            Ok(499) => {
+                return Err(scope.error_at(directive, word, format!("value \"{}\" must be between 300 and 599", 499)));
+            }
+            Ok(status) if (300..=599).contains(&status) => statuses.push(status),
+            Ok(status) => {
+                let message = format!("value \"{status}\" must be between 300 and 599");
+                return Err(scope.error_at(directive, word, message));
+            }
+            Err(_) => return Err(invalid(word)),
+        }
+    }
+    Ok(ErrorPage { statuses, overwrite, target: b.template(target)? })
+}
+

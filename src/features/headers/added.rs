@@ -1,0 +1,102 @@
+//! `add_header`.
+
+use crate::conf::{Diagnostic, Directive, Scope};
+use crate::http::Known;
+use crate::pipeline::exchange::Exchange;
+use crate::pipeline::template::Template;
+use crate::plan::builder::Builder;
+
+/// One `add_header` line.
+pub struct Added {
+    /// Whatever the answer's status is.
+    pub always: bool,
+    known: Known,
+    name: Box<[u8]>,
+    value: Template,
+}
+
+impl Added {
+    /// Adds the field, unless its value is empty. Of `ETag` and `Last-Modified` there is one only:
+    /// the answer's own is replaced, or removed by an empty value.
+    pub fn apply(&self, x: &mut Exchange) {
+        let one_only = matches!(self.known, Known::Etag | Known::LastModified);
+        if one_only {
+            x.answer.fields.remove(self.known);
+        }
+        match self.value.as_literal() {
+            Some(b"") => {}
+            Some(text) => x.answer.fields.push_known(self.known, &self.name, text),
+            None => {
+                let mut value = std::mem::take(&mut x.scratch);
+                value.clear();
+                self.value.write(x, &mut value);
+                if !value.is_empty() {
+                    x.answer.fields.push_with(&self.name, |out| out.extend_from_slice(&value));
+                }
+                x.scratch = value;
+            }
+        }
+    }
+}
+
+/// What `add_header_inherit` says.
+#[derive(Clone, Copy)]
+enum Inheritance {
+    Off,
+    On,
+    Merge,
+}
+
+/// The lines that hold in this block.
+///
+/// # Errors
+/// What nginx refuses, in its words.
+pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Box<[Added]>, Diagnostic> {
+    let (_, lines) = lines(scope)?;
+    lines.into_iter().map(|directive| line(scope, directive, b)).collect()
+}
+
+/// How this level inherits, and its lines: its own before those of the level above.
+fn lines<'t>(scope: &Scope<'t>) -> Result<(Inheritance, Vec<&'t Directive>), Diagnostic> {
+    let (outer, inherited) = match scope.parent() {
+        Some(parent) => lines(&parent)?,
+        None => (Inheritance::On, Vec::new()),
+    };
+    let inheritance = match scope.here("add_header_inherit").next() {
+        None => outer,
+        Some(directive) => match directive.arg(0).unwrap_or_default() {
+            "off" => Inheritance::Off,
+            "on" => Inheritance::On,
+            "merge" => Inheritance::Merge,
+            other => return Err(scope.error(directive, format!("invalid value \"{other}\""))),
+        },
+    };
+    let mut own: Vec<&'t Directive> = scope.here("add_header").collect();
+    match inheritance {
+        Inheritance::On if own.is_empty() => own = inherited,
+        Inheritance::Merge => own.extend(inherited),
+        Inheritance::On | Inheritance::Off => {}
+    }
+    Ok((inheritance, own))
+}
+
+fn line(scope: &Scope<'_>, directive: &Directive, b: &mut Builder<'_>) -> Result<Added, Diagnostic> {
+    let [name, value, rest @ ..] = directive.args.as_slice() else {
+        return Err(scope.error(directive, "invalid number of arguments in \"add_header\" directive"));
+    };
+    let always = match rest.first() {
+        None => false,
+        Some(word) if word.text == "always" => true,
+        Some(word) => {
+            return Err(scope.error_at(directive, word, format!("invalid parameter \"{}\"", word.text)));
+        }
+    };
+    // A line end would begin another field, or the body.
+    for word in [name, value] {
+        if word.text.contains(['\r', '\n', '\0']) {
+            return Err(scope.error_at(directive, word, "a header field of more than one line"));
+        }
+    }
+    let known = Known::of(name.text.as_bytes());
+    Ok(Added { always, known, name: name.text.as_bytes().into(), value: b.template(value)? })
+}

@@ -1,0 +1,115 @@
+//! Floor 6: the features, one folder each, in one visible ordered list.
+
+pub mod access_log;
+pub mod auth_request;
+pub mod core;
+pub mod headers;
+pub mod index;
+pub mod proxy;
+pub mod refused;
+pub mod rewrite;
+pub mod static_files;
+pub mod upstream;
+pub mod variables;
+
+#[cfg(test)]
+pub mod testing;
+
+use crate::conf::{Diagnostic, Files, Registry};
+use crate::plan::feature::Feature;
+use crate::plan::{Loaded, Origin, compile};
+use std::sync::Arc;
+
+/// All features. The order is that of their steps within a phase and of their filters within a
+/// stage. `core` opens each location and comes first; files are served where nothing else answers.
+pub const ALL: &[&Feature] = &[
+    &core::FEATURE,
+    &variables::FEATURE,
+    &upstream::FEATURE,
+    &rewrite::FEATURE,
+    &auth_request::FEATURE,
+    &proxy::FEATURE,
+    &static_files::FEATURE,
+    &index::FEATURE,
+    &headers::FEATURE,
+    &access_log::FEATURE,
+];
+
+/// Every directive, and what is refused by name.
+pub fn registry() -> Registry {
+    Registry { specs: ALL.iter().flat_map(|feature| feature.directives).collect(), refused: refused::REFUSED }
+}
+
+/// Reads, checks and compiles a configuration. Opens nothing but its texts.
+///
+/// # Errors
+/// The first thing that is wrong, with its place.
+pub fn load(origin: &Origin, files: &mut dyn Files) -> Result<Loaded, Diagnostic> {
+    let registry = registry();
+    let directory = origin.conf.parent().unwrap_or(&origin.prefix);
+    let (tree, mut notices) = crate::conf::load(&origin.conf, &origin.globals, directory, files, &registry)?;
+    let scope = registry.scope(&tree);
+    let plan = compile::compile(&scope, &tree.sources, origin, ALL, core::compile_main, &mut notices)?;
+    Ok(Loaded { plan: Arc::new(plan), notices, sources: tree.sources })
+}
+
+/// The directives that work, as text: `octroi -h directives`.
+pub fn reference() -> String {
+    registry().reference()
+}
+
+/// The `--with` and `--without` words of `octroi -V`: what works of nginx's modules, and which of
+/// its default modules do not.
+pub fn configure_arguments() -> String {
+    let has = |module: &str| ALL.iter().any(|feature| feature.module == Some(module));
+    let without = DEFAULT_MODULES.iter().filter(|module| !has(module)).map(|m| format!("--without-{m}_module"));
+    let with = OPTIONAL_MODULES.iter().filter(|module| has(module)).map(|m| format!("--with-{m}_module"));
+    with.chain(without).collect::<Vec<_>>().join(" ")
+}
+
+/// The modules nginx is built with unless told otherwise.
+const DEFAULT_MODULES: &[&str] = &[
+    "http_access",
+    "http_auth_basic",
+    "http_autoindex",
+    "http_browser",
+    "http_charset",
+    "http_empty_gif",
+    "http_fastcgi",
+    "http_geo",
+    "http_grpc",
+    "http_gzip",
+    "http_limit_conn",
+    "http_limit_req",
+    "http_map",
+    "http_memcached",
+    "http_mirror",
+    "http_proxy",
+    "http_referer",
+    "http_rewrite",
+    "http_scgi",
+    "http_split_clients",
+    "http_ssi",
+    "http_upstream_hash",
+    "http_upstream_ip_hash",
+    "http_upstream_keepalive",
+    "http_upstream_least_conn",
+    "http_upstream_random",
+    "http_upstream_sticky",
+    "http_upstream_zone",
+    "http_userid",
+    "http_uwsgi",
+];
+
+/// The modules nginx is built with when asked.
+const OPTIONAL_MODULES: &[&str] = &["http_auth_request"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registry_has_no_faults() {
+        assert_eq!(registry().faults(), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,598 @@
+//! The attempts of one request: a peer is picked, asked, and, where the rules allow it, the next.
+
+use super::answer;
+use super::request::{self, Resolved};
+use super::retry::Failure;
+use super::settings::{ProxySettings, ProxyStep, Target};
+use crate::base::address::Address;
+use crate::base::buffer::Buffer;
+use crate::base::limits::{BUFFER_BYTES, INTERIM_ANSWERS_MAX, RESPONSE_FIELDS_MAX, WATCH_CLIENT_AFTER_MS};
+use crate::base::process_settings::Level;
+use crate::http::chunked::{CHUNK_TAIL, LAST_CHUNK, chunk_head};
+use crate::http::{Framing, HeadLimits, Method, Parsed};
+use crate::net::deadline::{First, first};
+use crate::net::stream::{Quiet, Stream};
+use crate::pipeline::answer::{Answer, Body};
+use crate::pipeline::body::{RequestBody, Source};
+use crate::pipeline::exchange::Exchange;
+use crate::pipeline::step::{Flow, WaitingStep};
+use crate::pipeline::trace::Attempt;
+use crate::upstream::balance::{Tried, Verdict};
+use crate::upstream::client::{Hold, Members, UpstreamBody};
+use crate::upstream::pool::Kept;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+impl WaitingStep for ProxyStep {
+    fn run<'a>(&'a self, x: &'a mut Exchange) -> Pin<Box<dyn Future<Output = Flow> + 'a>> {
+        Box::pin(proxy(&self.settings, x))
+    }
+}
+
+/// How one attempt ended.
+enum Ended {
+    /// With an answer, whose head is in the exchange.
+    Answered(Box<UpstreamBody>),
+    /// In a failure that may be tried again elsewhere.
+    Failed(Failure),
+    /// An idle connection turned out to be closed before it carried anything: the same peer again,
+    /// on a fresh one.
+    Stale,
+    /// The client is gone, or its body was refused with this status.
+    Client(u16),
+}
+
+/// What an attempt holds on to.
+struct Call<'a> {
+    settings: &'a ProxySettings,
+    members: &'a Members,
+    hold: Option<Hold>,
+    /// The upstream may have got something of the request.
+    sent: bool,
+}
+
+async fn proxy(settings: &ProxySettings, x: &mut Exchange) -> Flow {
+    // A body of unknown length cannot be told to an HTTP/1.0 upstream, so it is read first.
+    let streamed = !settings.request_buffering
+        && (settings.http11 || x.head.framing != Framing::Chunked)
+        && matches!(x.body, RequestBody::Unread);
+    if !streamed {
+        if let Err(status) = x.read_body().await {
+            return Flow::Answer(Answer::Status(status));
+        }
+    }
+    x.upstream.begin_group();
+    let (members, resolved) = match resolve(settings, x) {
+        Ok(found) => found,
+        Err(status) => return Flow::Answer(Answer::Status(status)),
+    };
+    let balancer = &members.balancer;
+    let mut head = std::mem::take(&mut x.scratch);
+    head.clear();
+    if !request::write(settings, x, resolved.as_ref(), &mut head) {
+        x.log(Level::Error, format_args!("zero length URI to proxy"));
+        x.scratch = head;
+        return Flow::Answer(Answer::Status(500));
+    }
+    let begun = Instant::now();
+    let mut tried = Tried::default();
+    let mut left = settings.next.tries(balancer.len());
+    let method = x.method();
+    let flow = loop {
+        let Some(peer) = balancer.pick(&mut tried, Instant::now()) else {
+            break no_live_upstreams(&members, x);
+        };
+        left = left.saturating_sub(1);
+        let hold = Hold::new(balancer.clone(), peer);
+        let mut call = Call { settings, members: &members, hold: Some(hold), sent: false };
+        let failure = match call.attempt(x, &head, streamed).await {
+            Ended::Answered(body) => break finish(settings, x, body),
+            Ended::Client(status) => {
+                note(x, status);
+                break Flow::Answer(Answer::Status(status));
+            }
+            Ended::Stale => Failure::Error,
+            Ended::Failed(failure) => failure,
+        };
+        note(x, failure.status());
+        let repeatable = !matches!(x.body, RequestBody::Consumed);
+        if left == 0 || !settings.next.allows(failure, method, call.sent, repeatable, begun) {
+            break Flow::Answer(Answer::Status(failure.status()));
+        }
+        tried.forget_if_alone(balancer.len());
+    };
+    x.scratch = head;
+    flow
+}
+
+/// Who is asked, and with which URI, for this request.
+fn resolve(settings: &ProxySettings, x: &mut Exchange) -> Result<(Members, Option<Resolved>), u16> {
+    x.proxy_host.clear();
+    match &settings.target {
+        Target::Fixed { members, host, .. } => {
+            x.proxy_host.extend_from_slice(host);
+            Ok((members.members(&x.locals), None))
+        }
+        Target::Variable { url, groups } => {
+            let url = url.value(x);
+            super::compile::resolve_variable(&url, groups, x)
+        }
+    }
+}
+
+fn no_live_upstreams(members: &Members, x: &mut Exchange) -> Flow {
+    let mut attempt = Attempt::begin(members.group.name.clone(), Instant::now());
+    attempt.status = 502;
+    attempt.response_ms = Some(0);
+    x.upstream.attempts.push(attempt);
+    x.log(Level::Error, format_args!("no live upstreams while connecting to upstream"));
+    Flow::Answer(Answer::Status(502))
+}
+
+/// Notes how the attempt under way ended.
+fn note(x: &mut Exchange, status: u16) {
+    let now = Instant::now();
+    if let Some(attempt) = x.upstream.last_mut() {
+        attempt.status = status;
+        attempt.response_ms = Some(attempt.elapsed_ms(now));
+    }
+}
+
+/// Turns the head in the exchange into the answer.
+fn finish(settings: &ProxySettings, x: &mut Exchange, body: Box<UpstreamBody>) -> Flow {
+    // The framing was checked when the head arrived.
+    let framing = x.upstream_head.framing(x.method()).unwrap_or_default();
+    answer::fill(settings, x, framing);
+    Flow::Answer(Answer::Ready(if x.upstream_head.upgrade { Body::Tunnel(body) } else { Body::Upstream(body) }))
+}
+
+impl Call<'_> {
+    async fn attempt(&mut self, x: &mut Exchange, head: &[u8], streamed: bool) -> Ended {
+        let peer = self.hold.as_ref().map_or(0, Hold::peer);
+        let label = self.members.group.peers[peer].label.clone();
+        x.upstream.attempts.push(Attempt::begin(label, Instant::now()));
+        x.upstream_head.clear();
+        let mut reused = self.members.pool.take(peer);
+        loop {
+            let from_pool = reused.is_some();
+            let kept = match reused.take() {
+                Some(kept) => kept,
+                None => match self.connect(x, peer).await {
+                    Ok(kept) => kept,
+                    Err(failure) => return self.failed(failure),
+                },
+            };
+            let now = Instant::now();
+            if let Some(attempt) = x.upstream.last_mut() {
+                attempt.connect_ms = Some(attempt.elapsed_ms(now));
+            }
+            match self.exchange(x, kept, head, streamed).await {
+                // It was closed before it carried the request: nothing is lost by another try.
+                Ended::Stale if from_pool && self.repeatable(x) => {
+                    self.sent = false;
+                    continue;
+                }
+                Ended::Stale => return self.failed(Failure::Error),
+                Ended::Failed(failure) => return self.failed(failure),
+                other => return other,
+            }
+        }
+    }
+
+    /// Whether the request may be sent once more after a kept connection broke under it.
+    fn repeatable(&self, x: &Exchange) -> bool {
+        let idempotent = !matches!(x.method(), Method::Post | Method::Lock | Method::Patch);
+        idempotent && !matches!(x.body, RequestBody::Consumed)
+    }
+
+    fn failed(&mut self, failure: Failure) -> Ended {
+        if let Some(hold) = &mut self.hold {
+            let counts = !matches!(failure, Failure::Status(403 | 404));
+            hold.judge(if counts { Verdict::Failed } else { Verdict::Neutral });
+        }
+        self.hold = None;
+        Ended::Failed(failure)
+    }
+
+    async fn connect(&self, x: &mut Exchange, peer: usize) -> Result<Kept, Failure> {
+        let deadline = Instant::now() + self.settings.connect_timeout;
+        let connected = match &self.members.group.peers[peer].address {
+            Address::Ip(ip) => x.alarm.within(deadline, Stream::connect_tcp(*ip)).await,
+            Address::Unix(path) => x.alarm.within(deadline, Stream::connect_unix(path)).await,
+        };
+        match connected {
+            Ok(Ok(stream)) => {
+                stream.set_nodelay();
+                Ok(Kept { stream, requests: 0, opened: Instant::now() })
+            }
+            Ok(Err(e)) => {
+                let (code, text) = shown(&e);
+                x.log(Level::Error, format_args!("connect() failed ({code}: {text}) while connecting to upstream"));
+                Err(Failure::Error)
+            }
+            Err(_) => {
+                timed_out(x, "connecting to upstream");
+                Err(Failure::Timeout)
+            }
+        }
+    }
+
+    /// Sends the request on `kept` and reads the answer's head.
+    async fn exchange(&mut self, x: &mut Exchange, mut kept: Kept, head: &[u8], streamed: bool) -> Ended {
+        kept.requests += 1;
+        let clean = match self.send(x, &kept.stream, head, streamed).await {
+            Ok(clean) => clean,
+            Err(ended) => return ended,
+        };
+        self.sent = true;
+        self.receive(x, kept, clean).await
+    }
+
+    /// Sends head and body. `Ok(false)`: the upstream answers already, the rest was not sent.
+    async fn send(&mut self, x: &mut Exchange, stream: &Stream, head: &[u8], streamed: bool) -> Result<bool, Ended> {
+        let body_bytes = match &x.body {
+            RequestBody::Memory(bytes) => bytes.as_slice(),
+            _ => &[],
+        };
+        let whole = head.len() + body_bytes.len();
+        let mut buffer = Buffer::with_capacity(head.len().max(whole.min(BUFFER_BYTES)));
+        buffer.append(head);
+        let in_first = buffer.append(body_bytes);
+        self.write(x, stream, buffer).await?;
+        let mut clean = true;
+        let mut offset = in_first as u64;
+        while clean && x.body.len().is_some_and(|len| offset < len) {
+            let piece = match &x.body {
+                RequestBody::Memory(bytes) => {
+                    let mut piece = Buffer::large();
+                    piece.append(&bytes[offset as usize..]);
+                    piece
+                }
+                RequestBody::File(file) => match file.read_at(offset, crate::base::limits::LARGE_BUFFER_BYTES).await {
+                    Ok(piece) if !piece.is_empty() => piece,
+                    _ => {
+                        x.log(Level::Crit, format_args!("reading a buffered request body failed"));
+                        return Err(Ended::Client(500));
+                    }
+                },
+                RequestBody::Unread | RequestBody::Consumed => break,
+            };
+            offset += piece.len() as u64;
+            clean = self.write_watched(x, stream, piece).await?;
+        }
+        if streamed && clean {
+            clean = self.stream_body(x, stream).await?;
+        }
+        Ok(clean)
+    }
+
+    /// Passes the client's body on as it comes.
+    async fn stream_body(&mut self, x: &mut Exchange, stream: &Stream) -> Result<bool, Ended> {
+        let chunked = x.head.framing == Framing::Chunked && !self.settings.own_length;
+        loop {
+            if stream.quiet() != Quiet::Open {
+                return Ok(false);
+            }
+            if let Some(false) = wait_for_client(x, stream).await {
+                return Ok(false);
+            }
+            let piece = match x.next_body_piece().await {
+                Ok(piece) => piece,
+                Err(status) => return Err(Ended::Client(status)),
+            };
+            x.body = RequestBody::Consumed;
+            let Some(piece) = piece else { break };
+            let piece = if chunked { framed(&piece) } else { piece };
+            if !self.write_watched(x, stream, piece).await? {
+                return Ok(false);
+            }
+        }
+        x.body = RequestBody::Consumed;
+        if chunked {
+            let mut last = Buffer::ordinary();
+            last.append(LAST_CHUNK);
+            self.write(x, stream, last).await?;
+        }
+        Ok(true)
+    }
+
+    /// Writes; nothing else is waited for.
+    async fn write(&mut self, x: &mut Exchange, stream: &Stream, buffer: Buffer) -> Result<(), Ended> {
+        let bytes = buffer.len() as u64;
+        let deadline = Instant::now() + self.settings.send_timeout;
+        match x.alarm.within(deadline, stream.write_all(buffer)).await {
+            Ok((Ok(()), _)) => {
+                self.sent = true;
+                count_sent(x, bytes);
+                Ok(())
+            }
+            Ok((Err(e), _)) => Err(self.send_failed(x, stream, &e)),
+            Err(_) => {
+                timed_out(x, "sending request to upstream");
+                Err(Ended::Failed(Failure::Timeout))
+            }
+        }
+    }
+
+    /// Writes a piece of a long body, unless the upstream begins to answer meanwhile: then false,
+    /// and nothing more is to be sent.
+    async fn write_watched(&mut self, x: &mut Exchange, stream: &Stream, buffer: Buffer) -> Result<bool, Ended> {
+        if stream.quiet() != Quiet::Open {
+            return Ok(false);
+        }
+        let bytes = buffer.len() as u64;
+        let deadline = Instant::now() + self.settings.send_timeout;
+        let both = first(stream.write_all(buffer), stream.readable());
+        match x.alarm.within(deadline, both).await {
+            Ok(First::Left((Ok(()), _))) => {
+                count_sent(x, bytes);
+                Ok(true)
+            }
+            Ok(First::Left((Err(e), _))) if stream.quiet() == Quiet::Data => {
+                drop(e);
+                Ok(false)
+            }
+            Ok(First::Left((Err(e), _))) => Err(self.send_failed(x, stream, &e)),
+            Ok(First::Right(_)) => Ok(false),
+            Err(_) => {
+                timed_out(x, "sending request to upstream");
+                Err(Ended::Failed(Failure::Timeout))
+            }
+        }
+    }
+
+    fn send_failed(&mut self, x: &Exchange, stream: &Stream, e: &io::Error) -> Ended {
+        if !self.sent && stream.quiet() == Quiet::Closed {
+            return Ended::Stale;
+        }
+        let (code, text) = shown(e);
+        x.log(Level::Error, format_args!("send() failed ({code}: {text}) while sending request to upstream"));
+        Ended::Failed(Failure::Error)
+    }
+
+    /// Reads the answer's head; interim answers are passed over.
+    async fn receive(&mut self, x: &mut Exchange, kept: Kept, clean: bool) -> Ended {
+        let limits = HeadLimits {
+            line_max: self.settings.buffer_size,
+            total_max: self.settings.buffer_size,
+            fields_max: RESPONSE_FIELDS_MAX,
+            underscores: true,
+            ignore_invalid: true,
+        };
+        let mut input = Buffer::with_capacity(self.settings.buffer_size.max(BUFFER_BYTES));
+        let mut interim = 0;
+        x.upstream_head.clear();
+        loop {
+            if input.is_empty() || input.room() > 0 {
+                let (read, back) = match self.read(x, &kept.stream, input).await {
+                    Ok(read) => read,
+                    Err(ended) => return ended,
+                };
+                input = back;
+                match read {
+                    Ok(0) => return self.closed_early(x, &kept, input.is_empty()),
+                    Ok(n) => count_received(x, n as u64),
+                    Err(e) => {
+                        if input.is_empty() && kept.requests > 1 {
+                            return Ended::Stale;
+                        }
+                        let (code, text) = shown(&e);
+                        x.log(
+                            Level::Error,
+                            format_args!("recv() failed ({code}: {text}) while reading response header from upstream"),
+                        );
+                        return Ended::Failed(Failure::Error);
+                    }
+                }
+            }
+            loop {
+                match x.upstream_head.parse(input.filled(), &limits) {
+                    Ok(Parsed::Partial) => {
+                        if input.room() == 0 {
+                            input.compact();
+                        }
+                        if input.room() == 0 {
+                            x.log(
+                                Level::Error,
+                                format_args!("upstream sent too big header while reading response header from upstream"),
+                            );
+                            return Ended::Failed(Failure::InvalidHeader);
+                        }
+                        break;
+                    }
+                    Ok(Parsed::Complete) => {
+                        let status = x.upstream_head.status;
+                        if (100..200).contains(&status) && status != 101 {
+                            interim += 1;
+                            if interim > INTERIM_ANSWERS_MAX {
+                                x.log(Level::Error, format_args!("upstream sent too many interim responses"));
+                                return Ended::Failed(Failure::InvalidHeader);
+                            }
+                            input.consume(x.upstream_head.len);
+                            x.upstream_head.clear();
+                            if input.is_empty() {
+                                break;
+                            }
+                            continue;
+                        }
+                        return self.answered(x, kept, input, clean);
+                    }
+                    Err(fault) => {
+                        x.log(
+                            Level::Error,
+                            format_args!("{} while reading response header from upstream", fault.message()),
+                        );
+                        return Ended::Failed(Failure::InvalidHeader);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads once, watching the client when the upstream takes its time.
+    async fn read(
+        &self,
+        x: &mut Exchange,
+        stream: &Stream,
+        buffer: Buffer,
+    ) -> Result<(io::Result<usize>, Buffer), Ended> {
+        let now = Instant::now();
+        let deadline = now + self.settings.read_timeout;
+        let watch_from = now + Duration::from_millis(WATCH_CLIENT_AFTER_MS);
+        let mut read = std::pin::pin!(stream.read(buffer));
+        let client = match &x.source {
+            Source::H1(body) if !self.settings.ignore_client_abort => Some(body.stream().clone()),
+            _ => None,
+        };
+        if let (Some(client), true) = (client, watch_from < deadline) {
+            if let Ok(done) = x.alarm.within(watch_from, read.as_mut()).await {
+                return Ok(done);
+            }
+            match x.alarm.within(deadline, first(read.as_mut(), client.readable())).await {
+                Ok(First::Left(done)) => return Ok(done),
+                Ok(First::Right(_)) if client.quiet() == Quiet::Closed => {
+                    x.log(
+                        Level::Info,
+                        format_args!("epoll_wait() reported that client prematurely closed connection, so upstream connection is closed too while sending request to upstream"),
+                    );
+                    x.keep_alive = false;
+                    return Err(Ended::Client(499));
+                }
+                // Data of the client's next request: it cannot be watched any more.
+                Ok(First::Right(_)) => {}
+                Err(_) => {
+                    timed_out(x, "reading response header from upstream");
+                    return Err(Ended::Failed(Failure::Timeout));
+                }
+            }
+        }
+        match x.alarm.within(deadline, read).await {
+            Ok(done) => Ok(done),
+            Err(_) => {
+                timed_out(x, "reading response header from upstream");
+                Err(Ended::Failed(Failure::Timeout))
+            }
+        }
+    }
+
+    fn closed_early(&self, x: &Exchange, kept: &Kept, nothing_came: bool) -> Ended {
+        if nothing_came && kept.requests > 1 {
+            return Ended::Stale;
+        }
+        x.log(
+            Level::Error,
+            format_args!("upstream prematurely closed connection while reading response header from upstream"),
+        );
+        Ended::Failed(Failure::Error)
+    }
+
+    /// The head is there: either the next server is tried for its status, or it is the answer.
+    fn answered(&mut self, x: &mut Exchange, kept: Kept, mut input: Buffer, clean: bool) -> Ended {
+        let status = x.upstream_head.status;
+        let now = Instant::now();
+        let len = x.upstream_head.len;
+        if let Some(attempt) = x.upstream.last_mut() {
+            attempt.status = status;
+            attempt.header_ms = Some(attempt.elapsed_ms(now));
+        }
+        if status == 101 && !x.head.connection_upgrade {
+            x.log(Level::Error, format_args!("upstream switched protocols, which was not asked for"));
+            return Ended::Failed(Failure::InvalidHeader);
+        }
+        let framing = match x.upstream_head.framing(x.method()) {
+            Ok(framing) => framing,
+            Err(fault) => {
+                x.log(
+                    Level::Error,
+                    format_args!("{} while reading response header from upstream", fault.message()),
+                );
+                return Ended::Failed(Failure::InvalidHeader);
+            }
+        };
+        if self.settings.next.names_status(status) && self.can_go_on(x, status) {
+            return Ended::Failed(Failure::Status(status));
+        }
+        let Some(mut hold) = self.hold.take() else { return Ended::Failed(Failure::Error) };
+        hold.judge(Verdict::Good);
+        let mut ahead = Buffer::default();
+        if input.len() > len {
+            ahead = Buffer::with_capacity(input.len() - len);
+            ahead.append(&input.filled()[len..]);
+            input.truncate(len);
+        }
+        let keep = clean && x.upstream_head.keep_alive && !x.upstream_head.upgrade;
+        let frame = if x.upstream_head.upgrade {
+            crate::net::h1_body::Frame::UntilClose
+        } else {
+            answer::frame(framing)
+        };
+        let pool = keep.then(|| self.members.pool.clone());
+        x.upstream_input = input;
+        Ended::Answered(Box::new(UpstreamBody::new(kept, ahead, frame, self.settings.read_timeout, hold, pool)))
+    }
+
+    /// Whether a status that `proxy_next_upstream` names can really lead to another server; else it
+    /// is passed to the client as it is.
+    fn can_go_on(&self, x: &Exchange, status: u16) -> bool {
+        let tried = x.upstream.attempts.len() - x.upstream.groups.last().copied().unwrap_or(0);
+        let tries = self.settings.next.tries(self.members.group.peers.len());
+        let repeatable = !matches!(x.body, RequestBody::Consumed);
+        let begun = x.upstream.attempts.last().map_or_else(Instant::now, |attempt| attempt.started);
+        tried < tries
+            && self.settings.next.allows(Failure::Status(status), x.method(), self.sent, repeatable, begun)
+    }
+}
+
+/// Waits until the client has sent more, or the upstream begins to answer (`Some(false)`). `None`
+/// when there is nothing to wait for.
+async fn wait_for_client(x: &mut Exchange, upstream: &Stream) -> Option<bool> {
+    let timeout = x.here.settings.client_body_timeout;
+    let Source::H1(body) = &x.source else { return None };
+    if body.is_done() || body.has_bytes() || body.owes_continue() {
+        return None;
+    }
+    let client = body.stream().clone();
+    let deadline = Instant::now() + timeout;
+    match x.alarm.within(deadline, first(client.readable(), upstream.readable())).await {
+        Ok(First::Left(_)) => Some(true),
+        Ok(First::Right(_)) => Some(false),
+        // The body's own wait will say so.
+        Err(_) => None,
+    }
+}
+
+/// A piece as a chunk.
+fn framed(piece: &Buffer) -> Buffer {
+    let mut room = [0u8; 18];
+    let head = chunk_head(piece.len(), &mut room);
+    let mut chunk = Buffer::with_capacity(head.len() + piece.len() + CHUNK_TAIL.len());
+    chunk.append(head);
+    chunk.append(piece.filled());
+    chunk.append(CHUNK_TAIL);
+    chunk
+}
+
+fn count_sent(x: &mut Exchange, bytes: u64) {
+    if let Some(attempt) = x.upstream.last_mut() {
+        attempt.bytes_sent += bytes;
+    }
+}
+
+fn count_received(x: &mut Exchange, bytes: u64) {
+    if let Some(attempt) = x.upstream.last_mut() {
+        attempt.bytes_received += bytes;
+    }
+}
+
+fn timed_out(x: &Exchange, while_doing: &str) {
+    x.log(Level::Error, format_args!("upstream timed out (110: Connection timed out) while {while_doing}"));
+}
+
+/// An error as nginx prints it: the number and the system's text.
+fn shown(e: &io::Error) -> (i32, String) {
+    let text = e.to_string();
+    let bare = text.split(" (os error").next().unwrap_or_default().to_owned();
+    (e.raw_os_error().unwrap_or(0), bare)
+}

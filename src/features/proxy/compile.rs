@@ -1,0 +1,294 @@
+//! From the directives of one location to its step.
+
+use super::request::Resolved;
+use super::retry::NextUpstream;
+use super::settings::{FieldSet, MemberSlots, ProxySettings, ProxyStep, Target};
+use crate::base::process_settings::Level;
+use crate::conf::{Context, Diagnostic, Directive, Scope, Word};
+use crate::features::upstream::{self, Groups, UpstreamRef};
+use crate::pipeline::exchange::Exchange;
+use crate::pipeline::step::Phase;
+use crate::pipeline::template::Template;
+use crate::plan::builder::Builder;
+use crate::upstream::client::Members;
+use ahash::AHashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a client's request never passes on by itself: it concerns one connection only, or is
+/// decided anew.
+const SUPPRESSED: &[&str] = &[
+    "Host",
+    "Connection",
+    "Proxy-Connection",
+    "Content-Length",
+    "Transfer-Encoding",
+    "TE",
+    "Keep-Alive",
+    "Expect",
+    "Upgrade",
+];
+
+/// What clients do not see of an answer unless `proxy_pass_header` says so.
+const HIDDEN: &[&str] = &[
+    "Date",
+    "Server",
+    "X-Pad",
+    "X-Accel-Expires",
+    "X-Accel-Redirect",
+    "X-Accel-Limit-Rate",
+    "X-Accel-Buffering",
+    "X-Accel-Charset",
+];
+
+/// The smallest head of an answer a buffer must hold.
+const BUFFER_SIZE: u64 = 8 * 1024;
+
+/// Compiles `proxy_pass` of this level, if there is one.
+///
+/// # Errors
+/// What nginx refuses, in its words.
+pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
+    let Some(directive) = scope.here("proxy_pass").next() else { return Ok(()) };
+    let Some(word) = directive.args.first() else { return Ok(()) };
+    let target = target(scope, directive, word, b)?;
+    let (host, headers, suppressed, own_length) = request_fields(scope, b)?;
+    let settings = ProxySettings {
+        redirects: redirects(scope, &target, b)?,
+        target,
+        host,
+        headers,
+        suppressed,
+        own_length,
+        http11: scope.one_of("proxy_http_version", &[("1.0", false), ("1.1", true)], true)?,
+        connect_timeout: time(scope, "proxy_connect_timeout")?,
+        send_timeout: time(scope, "proxy_send_timeout")?,
+        read_timeout: time(scope, "proxy_read_timeout")?,
+        buffering: scope.flag("proxy_buffering", true)?,
+        request_buffering: scope.flag("proxy_request_buffering", true)?,
+        buffer_size: scope.size("proxy_buffer_size", BUFFER_SIZE)? as usize,
+        next: NextUpstream::compile(scope)?,
+        hidden: hidden(scope),
+        ignore_client_abort: scope.flag("proxy_ignore_client_abort", false)?,
+    };
+    let name_ends_in_slash = b.settings().name.ends_with('/');
+    b.settings().auto_redirect = name_ends_in_slash;
+    b.waiting(Phase::Content, ProxyStep { settings: Arc::new(settings) });
+    Ok(())
+}
+
+fn time(scope: &Scope<'_>, name: &str) -> Result<Duration, Diagnostic> {
+    scope.time_ms(name, 60_000).map(Duration::from_millis)
+}
+
+fn target(
+    scope: &Scope<'_>,
+    directive: &Directive,
+    word: &Word,
+    b: &mut Builder<'_>,
+) -> Result<Target, Diagnostic> {
+    let text = word.text.as_str();
+    if text.contains('$') {
+        let url = b.template(word)?;
+        return Ok(Target::Variable { url, groups: Arc::new(all_groups(b)) });
+    }
+    let Some(rest) = strip_scheme(text) else {
+        let https = text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
+        let message = if https { "https protocol requires SSL support" } else { "invalid URL prefix" };
+        return Err(scope.error_at(directive, word, message));
+    };
+    let (authority, uri) = split_authority(rest);
+    let regex = scope.directive().is_some_and(|block| {
+        block.args.first().is_some_and(|first| first.text.starts_with('~') || first.text.starts_with('@'))
+    });
+    if uri.is_some() && regex && scope.context() == Context::LOCATION {
+        return Err(scope.error_at(
+            directive,
+            word,
+            "\"proxy_pass\" cannot have URI part in location given by regular expression, or inside named \
+             location, or inside \"if\" statement, or inside \"limit_except\" block",
+        ));
+    }
+    let found = upstream::target(b, authority, 80, word)?;
+    let host: Box<[u8]> = shown_host(authority).as_bytes().into();
+    Ok(Target::Fixed {
+        members: members(&found, b),
+        uri: uri.map(|uri| uri.as_bytes().into()),
+        replaced: b.settings().name.len(),
+        host,
+    })
+}
+
+/// `http://` in any case, taken off.
+fn strip_scheme(text: &str) -> Option<&str> {
+    let scheme = text.get(..7)?;
+    scheme.eq_ignore_ascii_case("http://").then(|| text.get(7..))?
+}
+
+/// The authority and the URI part behind it: a path, or arguments alone.
+fn split_authority(rest: &str) -> (&str, Option<&str>) {
+    if rest.starts_with("unix:") {
+        // unix:/path/to/socket:/uri
+        return match rest[5..].find(':') {
+            Some(at) => (&rest[..5 + at], Some(&rest[5 + at + 1..]).filter(|uri| !uri.is_empty())),
+            None => (rest, None),
+        };
+    }
+    match rest.find(['/', '?']) {
+        Some(at) => (&rest[..at], Some(&rest[at..])),
+        None => (rest, None),
+    }
+}
+
+/// What `Host` says of an authority: `localhost` for a Unix socket, no port 80.
+fn shown_host(authority: &str) -> &str {
+    if authority.starts_with("unix:") {
+        return "localhost";
+    }
+    authority.strip_suffix(":80").unwrap_or(authority)
+}
+
+fn members(found: &UpstreamRef, b: &mut Builder<'_>) -> MemberSlots {
+    MemberSlots { group: found.group.clone(), balancer: found.balancer, pool: found.pool(b) }
+}
+
+/// Every group a URL with variables may name.
+fn all_groups(b: &mut Builder<'_>) -> AHashMap<Box<str>, MemberSlots> {
+    let named: Vec<(Box<str>, UpstreamRef)> =
+        b.store::<Groups>().named().map(|(name, found)| (name.into(), found.clone())).collect();
+    named.into_iter().map(|(name, found)| (name, members(&found, b))).collect()
+}
+
+/// What a URL made of variables means for this request.
+///
+/// # Errors
+/// The status to answer with; the reason is in the error log.
+pub(super) fn resolve_variable(
+    url: &[u8],
+    groups: &AHashMap<Box<str>, MemberSlots>,
+    x: &mut Exchange,
+) -> Result<(Members, Option<Resolved>), u16> {
+    let Ok(text) = std::str::from_utf8(url) else {
+        x.log(Level::Error, format_args!("invalid URL in \"proxy_pass\""));
+        return Err(500);
+    };
+    let Some(rest) = strip_scheme(text) else {
+        x.log(Level::Error, format_args!("invalid URL prefix in \"{text}\""));
+        return Err(500);
+    };
+    let (authority, uri) = split_authority(rest);
+    x.proxy_host.extend_from_slice(shown_host(authority).as_bytes());
+    let uri = uri.map(|uri| match uri.strip_prefix('?') {
+        Some(_) => [b"/", uri.as_bytes()].concat(),
+        None => uri.as_bytes().to_vec(),
+    });
+    let host = authority.strip_suffix(":80").unwrap_or(authority).to_ascii_lowercase();
+    if let Some(found) = groups.get(host.as_str()) {
+        return Ok((found.members(&x.locals), Some(Resolved { uri })));
+    }
+    match upstream::literal(authority, 80) {
+        Some(address) => Ok((Members::of_address(authority, address), Some(Resolved { uri }))),
+        None => {
+            x.log(Level::Error, format_args!("no resolver defined to resolve {authority}"));
+            Err(502)
+        }
+    }
+}
+
+type RequestFields = (Option<Template>, Vec<(Box<[u8]>, Template)>, FieldSet, bool);
+
+/// The fields of the request: `Host`, the ones set, what is held back.
+fn request_fields(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<RequestFields, Diagnostic> {
+    let mut suppressed = FieldSet::default();
+    for name in SUPPRESSED {
+        suppressed.insert(name.as_bytes());
+    }
+    let (mut host, mut headers, mut own_length) = (None, Vec::new(), false);
+    for directive in scope.all("proxy_set_header") {
+        let [name, value] = directive.args.as_slice() else { continue };
+        if name.text.is_empty() || !name.text.bytes().all(|c| c > b' ' && c != b':' && c < 0x7f) {
+            return Err(scope.error_at(directive, name, format!("invalid header name \"{}\"", name.text)));
+        }
+        if value.text.bytes().any(|c| matches!(c, b'\r' | b'\n' | 0)) {
+            return Err(scope.error_at(directive, value, "a header value cannot hold a line end"));
+        }
+        suppressed.insert(name.text.as_bytes());
+        let template = b.template(value)?;
+        match name.text.to_ascii_lowercase().as_str() {
+            "host" => host = Some(template),
+            lower => {
+                own_length |= matches!(lower, "content-length" | "transfer-encoding");
+                headers.push((name.text.as_bytes().into(), template));
+            }
+        }
+    }
+    Ok((host, headers, suppressed, own_length))
+}
+
+fn hidden(scope: &Scope<'_>) -> FieldSet {
+    let mut hidden = FieldSet::default();
+    for name in HIDDEN {
+        hidden.insert(name.as_bytes());
+    }
+    for directive in scope.all("proxy_hide_header") {
+        hidden.insert(directive.arg(0).unwrap_or_default().as_bytes());
+    }
+    for directive in scope.all("proxy_pass_header") {
+        hidden.remove(directive.arg(0).unwrap_or_default().as_bytes());
+    }
+    hidden
+}
+
+/// The pairs of `proxy_redirect`. The default one leads from the upstream's URL back to the
+/// location's name.
+fn redirects(
+    scope: &Scope<'_>,
+    target: &Target,
+    b: &mut Builder<'_>,
+) -> Result<Vec<(Template, Template)>, Diagnostic> {
+    let lines = scope.all("proxy_redirect");
+    let mut pairs = Vec::new();
+    if lines.is_empty() {
+        pairs.extend(default_redirect(scope, target, b));
+    }
+    for directive in lines {
+        match directive.args.as_slice() {
+            [word] if word.text == "off" => return Ok(Vec::new()),
+            [word] if word.text == "default" => {
+                if matches!(target, Target::Variable { .. }) {
+                    return Err(scope.error(
+                        directive,
+                        "\"proxy_redirect default\" cannot be used with \"proxy_pass\" directive with variables",
+                    ));
+                }
+                pairs.extend(default_redirect(scope, target, b));
+            }
+            [word] => return Err(scope.error_at(directive, word, format!("invalid parameter \"{}\"", word.text))),
+            [from, _] if from.text.starts_with('~') => {
+                let message = "a regular expression in \"proxy_redirect\" is not supported by Octroi yet";
+                return Err(scope.error_at(directive, from, message));
+            }
+            [from, to] => pairs.push((b.template(from)?, b.template(to)?)),
+            _ => {}
+        }
+    }
+    Ok(pairs)
+}
+
+fn default_redirect(
+    scope: &Scope<'_>,
+    target: &Target,
+    b: &mut Builder<'_>,
+) -> Option<(Template, Template)> {
+    let Target::Fixed { uri, host, .. } = target else { return None };
+    let block = scope.directive().filter(|_| scope.context() == Context::LOCATION)?;
+    let prefix = block.args.first().is_some_and(|word| !word.text.starts_with(['~', '@']));
+    let uri = uri.as_deref().filter(|_| prefix);
+    // Without a URI part the paths are the same on both sides: only scheme and host are taken off.
+    let (from_path, to): (&[u8], Vec<u8>) = match uri {
+        Some(uri) => (uri, b.settings().name.as_bytes().to_vec()),
+        None => (b"/", b"/".to_vec()),
+    };
+    let from = [b"http://", host.as_ref(), from_path].concat();
+    Some((Template::literal(from), Template::literal(to)))
+}

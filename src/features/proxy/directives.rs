@@ -1,0 +1,41 @@
+//! The directives, as data.
+
+use crate::conf::{Arity, Context, DirectiveSpec as D, Inherit};
+
+const HSL: Context = Context::HTTP.or(Context::SERVER).or(Context::LOCATION);
+const ONE: Arity = Arity::Exactly(1);
+const FLAG: Arity = Arity::Flag;
+
+const NO_TEMP_FILES: &str = "an answer is read from the upstream as fast as the client takes it, through bounded memory; no temporary file is written for it";
+const BOUNDED: &str = "an answer passes through at most two buffers of 64 KB";
+const NOT_BUILT: &str = "the module it belongs to is not built; nothing is written there";
+
+/// All of them.
+pub const DIRECTIVES: &[D] = &[
+    D::new("proxy_pass", Context::LOCATION, ONE, "URL", "", "The upstream that answers: http://host[:port][/uri], http://unix:/path[:/uri], or an upstream's name; variables are allowed.").inherit(Inherit::Never),
+    D::new("proxy_set_header", HSL, Arity::Exactly(2), "field value", "Host $proxy_host; Connection \"\"", "A header field of the request to the upstream; an empty value removes it.").inherit(Inherit::Together),
+    D::new("proxy_hide_header", HSL, ONE, "field", "", "A field of the upstream's answer that clients do not see.").inherit(Inherit::Together),
+    D::new("proxy_pass_header", HSL, ONE, "field", "", "A field that is hidden by default and that clients shall see.").inherit(Inherit::Together),
+    D::new("proxy_http_version", HSL, ONE, "1.0 | 1.1", "1.1", "The version spoken to the upstream."),
+    D::new("proxy_connect_timeout", HSL, ONE, "time", "60s", "How long connecting may take."),
+    D::new("proxy_send_timeout", HSL, ONE, "time", "60s", "How long the upstream may take between two reads of the request."),
+    D::new("proxy_read_timeout", HSL, ONE, "time", "60s", "How long the upstream may take between two parts of its answer."),
+    D::new("proxy_buffering", HSL, FLAG, "on | off", "on", "Whether parts of an answer are gathered into full buffers before they are sent on."),
+    D::new("proxy_request_buffering", HSL, FLAG, "on | off", "on", "Whether a request's body is read to its end before the upstream is asked."),
+    D::new("proxy_buffer_size", HSL, ONE, "size", "4k|8k", "The largest head of an answer."),
+    D::new("proxy_buffers", HSL, Arity::Exactly(2), "number size", "8 4k|8k", "Memory for one answer.").accepted(BOUNDED),
+    D::new("proxy_busy_buffers_size", HSL, ONE, "size", "8k|16k", "How much of an answer may be on its way to the client.").accepted(BOUNDED),
+    D::new("proxy_max_temp_file_size", HSL, ONE, "size", "1024m", "How much of an answer may wait in a temporary file.").accepted(NO_TEMP_FILES),
+    D::new("proxy_temp_file_write_size", HSL, ONE, "size", "8k|16k", "How much is written to a temporary file at once.").accepted(NO_TEMP_FILES),
+    D::new("proxy_temp_path", HSL, Arity::Between(1, 4), "path [level1 [level2 [level3]]]", "proxy_temp", "The directory of those temporary files.").accepted(NO_TEMP_FILES),
+    D::new("fastcgi_temp_path", HSL, Arity::Between(1, 4), "path [level1 [level2 [level3]]]", "fastcgi_temp", "A directory for temporary files.").accepted(NOT_BUILT),
+    D::new("uwsgi_temp_path", HSL, Arity::Between(1, 4), "path [level1 [level2 [level3]]]", "uwsgi_temp", "A directory for temporary files.").accepted(NOT_BUILT),
+    D::new("scgi_temp_path", HSL, Arity::Between(1, 4), "path [level1 [level2 [level3]]]", "scgi_temp", "A directory for temporary files.").accepted(NOT_BUILT),
+    D::new("proxy_headers_hash_max_size", HSL, ONE, "size", "512", "The size of a table of nginx's.").accepted("the table grows as it must"),
+    D::new("proxy_headers_hash_bucket_size", HSL, ONE, "size", "64", "The size of a table of nginx's.").accepted("the table grows as it must"),
+    D::new("proxy_next_upstream", HSL, Arity::AtLeast(1), "error | timeout | invalid_header | http_500 | http_502 | http_503 | http_504 | http_403 | http_404 | http_429 | non_idempotent | off ...", "error timeout", "When the next server of the group is tried."),
+    D::new("proxy_next_upstream_tries", HSL, ONE, "number", "0", "How many servers are tried; 0 for all."),
+    D::new("proxy_next_upstream_timeout", HSL, ONE, "time", "0", "For how long another server may be tried; 0 for any time."),
+    D::new("proxy_redirect", HSL, Arity::Between(1, 2), "default | off | redirect replacement", "default", "How Location and Refresh of an answer are rewritten; regular expressions are not built yet.").inherit(Inherit::Together),
+    D::new("proxy_ignore_client_abort", HSL, FLAG, "on | off", "off", "Whether an upstream is waited for when the client has gone."),
+];

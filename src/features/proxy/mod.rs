@@ -1,0 +1,21 @@
+//! `proxy_pass` and its family: the request goes to an upstream, its answer comes back.
+
+mod answer;
+mod attempt;
+mod compile;
+mod directives;
+mod request;
+mod retry;
+mod settings;
+
+use crate::plan::feature::{Feature, nothing};
+
+/// The feature.
+pub const FEATURE: Feature = Feature {
+    name: "proxy",
+    module: Some("http_proxy"),
+    directives: directives::DIRECTIVES,
+    variables: &[],
+    http: nothing,
+    location: compile::compile,
+};

@@ -1,0 +1,131 @@
+//! The head of the request to the upstream.
+
+use super::settings::{ProxySettings, Target};
+use crate::http::Framing;
+use crate::http::uri::{Escape, escape};
+use crate::pipeline::connection::push_decimal;
+use crate::pipeline::exchange::Exchange;
+
+/// What a variable target came to for this request.
+pub struct Resolved {
+    /// The URI part; `None` passes the client's on.
+    pub uri: Option<Vec<u8>>,
+}
+
+/// Appends the head to `out`. False when it would have no path.
+pub fn write(settings: &ProxySettings, x: &Exchange, resolved: Option<&Resolved>, out: &mut Vec<u8>) -> bool {
+    out.extend_from_slice(x.method_text());
+    out.push(b' ');
+    let before = out.len();
+    write_uri(settings, x, resolved, out);
+    if out.len() == before {
+        return false;
+    }
+    out.extend_from_slice(if settings.http11 { b" HTTP/1.1\r\n" } else { b" HTTP/1.0\r\n" });
+    write_host(settings, x, out);
+    for (name, value) in &settings.headers {
+        let start = out.len();
+        out.extend_from_slice(name);
+        out.extend_from_slice(b": ");
+        let value_at = out.len();
+        value.write(x, out);
+        if out.len() == value_at {
+            out.truncate(start);
+            continue;
+        }
+        sanitise(&mut out[value_at..]);
+        out.extend_from_slice(b"\r\n");
+    }
+    if !settings.own_length {
+        write_framing(x, out);
+    }
+    let buffer = x.input.filled();
+    for field in &x.head.fields.list {
+        let name = field.name.of(buffer);
+        if settings.suppressed.contains(field.known, name) {
+            continue;
+        }
+        out.extend_from_slice(name);
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(field.value.of(buffer));
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    true
+}
+
+/// A value made of variables could hold a line end, which would begin another field: it becomes
+/// spaces.
+fn sanitise(value: &mut [u8]) {
+    for byte in value {
+        if matches!(byte, b'\r' | b'\n' | 0) {
+            *byte = b' ';
+        }
+    }
+}
+
+fn write_uri(settings: &ProxySettings, x: &Exchange, resolved: Option<&Resolved>, out: &mut Vec<u8>) {
+    let (uri, replaced) = match (&settings.target, resolved) {
+        (Target::Fixed { uri, replaced, .. }, _) => (uri.as_deref(), *replaced),
+        (Target::Variable { .. }, resolved) => {
+            if let Some(uri) = resolved.and_then(|resolved| resolved.uri.as_deref()) {
+                out.extend_from_slice(uri);
+                return;
+            }
+            (None, 0)
+        }
+    };
+    if uri.is_none() && x.uri_is_original {
+        out.extend_from_slice(x.raw_target());
+        return;
+    }
+    // The location's name is replaced only while the request is in the location it asked for.
+    let replaced = if uri.is_some() { replaced.min(x.uri.len()) } else { 0 };
+    out.extend_from_slice(uri.unwrap_or_default());
+    let rest = &x.uri[replaced..];
+    if x.uri_is_quoted || x.internal {
+        escape(Escape::Uri, rest, out);
+    } else {
+        out.extend_from_slice(rest);
+    }
+    if !x.args.is_empty() {
+        out.push(b'?');
+        out.extend_from_slice(&x.args);
+    }
+}
+
+fn write_host(settings: &ProxySettings, x: &Exchange, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(b"Host: ");
+    let value_at = out.len();
+    if let Some(host) = &settings.host {
+        host.write(x, out);
+        sanitise(&mut out[value_at..]);
+    }
+    if out.len() == value_at && (settings.host.is_none() || settings.http11) {
+        out.extend_from_slice(&x.proxy_host);
+    }
+    if out.len() == value_at {
+        out.truncate(start);
+    } else {
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// How the body is framed: by its length where it is known, else chunked.
+fn write_framing(x: &Exchange, out: &mut Vec<u8>) {
+    let length = match (x.body.len(), x.head.framing) {
+        (_, Framing::None) => return,
+        (Some(kept), _) => Some(kept),
+        (None, Framing::Length(length)) => Some(length),
+        (None, Framing::Chunked) => None,
+    };
+    match length {
+        Some(length) => {
+            out.extend_from_slice(b"Content-Length: ");
+            push_decimal(out, length);
+            out.extend_from_slice(b"\r\n");
+        }
+        None => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+    }
+}

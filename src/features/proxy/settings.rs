@@ -1,0 +1,133 @@
+//! What `proxy_pass` in one location was told, compiled.
+
+use crate::http::Known;
+use crate::pipeline::local::{Locals, Slot};
+use crate::pipeline::template::Template;
+use crate::upstream::balance::Balancer;
+use crate::upstream::client::Members;
+use crate::upstream::group::Group;
+use crate::upstream::pool::Pool;
+use ahash::AHashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The content step of a location with `proxy_pass`.
+pub struct ProxyStep {
+    pub(super) settings: Arc<ProxySettings>,
+}
+
+/// Everything one `proxy_pass` knows.
+pub struct ProxySettings {
+    /// Who is asked.
+    pub target: Target,
+    /// `proxy_set_header Host`, or nothing for the target's.
+    pub host: Option<Template>,
+    /// The other `proxy_set_header` lines with a value, in order.
+    pub headers: Vec<(Box<[u8]>, Template)>,
+    /// The client's fields that are not passed on.
+    pub suppressed: FieldSet,
+    /// A line sets Content-Length or Transfer-Encoding: ours is left out.
+    pub own_length: bool,
+    /// HTTP/1.1, else 1.0.
+    pub http11: bool,
+    /// `proxy_connect_timeout`.
+    pub connect_timeout: Duration,
+    /// `proxy_send_timeout`.
+    pub send_timeout: Duration,
+    /// `proxy_read_timeout`.
+    pub read_timeout: Duration,
+    /// `proxy_buffering`.
+    pub buffering: bool,
+    /// `proxy_request_buffering`.
+    pub request_buffering: bool,
+    /// `proxy_buffer_size`, bytes.
+    pub buffer_size: usize,
+    /// `proxy_next_upstream`.
+    pub next: super::retry::NextUpstream,
+    /// `proxy_redirect` pairs: a prefix and what replaces it.
+    pub redirects: Vec<(Template, Template)>,
+    /// Fields of the answer that clients do not see.
+    pub hidden: FieldSet,
+    /// `proxy_ignore_client_abort`.
+    pub ignore_client_abort: bool,
+}
+
+/// Who is asked.
+pub enum Target {
+    /// A group known when the configuration is read.
+    Fixed {
+        /// The group and this location's connections.
+        members: MemberSlots,
+        /// The URI part; `None` passes the client's on.
+        uri: Option<Box<[u8]>>,
+        /// Bytes of the location's name that the URI part replaces.
+        replaced: usize,
+        /// The host and port, as `Host` and `$proxy_host` show them.
+        host: Box<[u8]>,
+    },
+    /// A URL with variables.
+    Variable {
+        /// The URL.
+        url: Template,
+        /// Groups it may name.
+        groups: Arc<AHashMap<Box<str>, MemberSlots>>,
+    },
+}
+
+/// A group and where each shard keeps its state of it.
+#[derive(Clone)]
+pub struct MemberSlots {
+    /// The group.
+    pub group: Arc<Group>,
+    /// Which peer is next.
+    pub balancer: Slot<Rc<Balancer>>,
+    /// Idle connections.
+    pub pool: Slot<Rc<Pool>>,
+}
+
+impl MemberSlots {
+    /// This shard's state.
+    pub fn members(&self, locals: &Locals) -> Members {
+        Members {
+            group: self.group.clone(),
+            balancer: locals.at(self.balancer).clone(),
+            pool: locals.at(self.pool).clone(),
+        }
+    }
+}
+
+/// A set of field names: the known ones as bits, the others by comparison.
+#[derive(Default)]
+pub struct FieldSet {
+    known: u64,
+    others: Vec<Box<[u8]>>,
+}
+
+impl FieldSet {
+    /// Adds a name.
+    pub fn insert(&mut self, name: &[u8]) {
+        match Known::of(name) {
+            Known::Other if !self.contains(Known::Other, name) => self.others.push(name.into()),
+            Known::Other => {}
+            known => self.known |= known.bit(),
+        }
+    }
+
+    /// Removes a name.
+    pub fn remove(&mut self, name: &[u8]) {
+        match Known::of(name) {
+            Known::Other => self.others.retain(|other| !other.eq_ignore_ascii_case(name)),
+            known => self.known &= !known.bit(),
+        }
+    }
+
+    /// Whether a field is in the set.
+    #[inline]
+    pub fn contains(&self, known: Known, name: &[u8]) -> bool {
+        match known {
+            Known::Other => self.others.iter().any(|other| other.eq_ignore_ascii_case(name)),
+            known => self.known & known.bit() != 0,
+        }
+    }
+}
