@@ -1,0 +1,113 @@
+//! The data plane as the control loops see it: a configuration and its descriptors go in, shards
+//! run. It lives in the worker, or in the only process under `master_process off`.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{cpu, logs};
+use crate::base::address::{Address, Listen};
+use crate::net::error_log::ErrorLog;
+use crate::net::sockets::{ListenSockets, Logs, Sockets};
+use crate::plan::Plan;
+use crate::shard::Shards;
+
+/// How often a drain is looked at. A shard says that it has finished by ending; at 100 looks a
+/// second the look costs nothing and delays the exit by less than anyone notices.
+pub const DRAIN_LOOK: Duration = Duration::from_millis(10);
+
+/// How long shards may take to write their buffered logs out when they are told to stop.
+const STOP_WAIT: Duration = Duration::from_secs(1);
+
+/// The shards, if they were started, and the logs they write to.
+#[derive(Default)]
+pub struct Engine {
+    shards: Option<Shards>,
+    logs: Logs,
+}
+
+impl Engine {
+    /// Takes up a configuration: starts the shards, or gives the running ones a new generation.
+    /// `listens` is the complete set of sockets. Returns the configuration's error log.
+    ///
+    /// # Errors
+    /// The message for the log; what ran before runs on.
+    pub fn load(
+        &mut self,
+        plan: Arc<Plan>,
+        listens: Vec<(Address, Vec<OwnedFd>)>,
+        opened: logs::Opened,
+        log: &ErrorLog,
+    ) -> Result<ErrorLog, String> {
+        let settings = plan.process().clone();
+        let shards = cpu::shard_count(&settings);
+        let sockets = sockets(plan.listens(), listens, shards)?;
+        let logs = logs::renewed(&self.logs, opened, log);
+        let error_log = logs::error_log(&settings, &logs);
+        let pins = cpu::pins(&settings, shards);
+        match &mut self.shards {
+            Some(running) => running.load(plan, sockets, logs.clone(), error_log.clone(), pins)?,
+            None => {
+                let started = Shards::start(plan, sockets, logs.clone(), error_log.clone(), pins);
+                self.shards = Some(started.map_err(|error| format!("could not start the shards: {error}"))?);
+            }
+        }
+        self.logs = logs;
+        logs::redirect_stderr(&settings, &self.logs, &error_log);
+        Ok(error_log)
+    }
+
+    /// True once a configuration was taken up.
+    pub fn is_running(&self) -> bool {
+        self.shards.is_some()
+    }
+
+    /// Goes on in files that were opened again.
+    pub fn reopen(&mut self, opened: logs::Opened, log: &ErrorLog) {
+        logs::adopt(&mut self.logs, opened, log);
+    }
+
+    /// Lets what is under way finish, and takes nothing new.
+    pub fn quit(&mut self) {
+        if let Some(shards) = &mut self.shards {
+            shards.quit();
+        }
+    }
+
+    /// True when nothing runs (any more).
+    pub fn finished(&mut self) -> bool {
+        self.shards.as_mut().is_none_or(|shards| shards.finished())
+    }
+
+    /// Ends everything now, except that the logs' buffers are written out. The process has to end
+    /// next: a shard that is stuck may still run.
+    pub fn stop(&mut self) {
+        if let Some(shards) = &mut self.shards {
+            shards.stop();
+        }
+        let until = Instant::now() + STOP_WAIT;
+        while !self.finished() && Instant::now() < until {
+            std::thread::sleep(DRAIN_LOOK);
+        }
+    }
+}
+
+/// Pairs the plan's addresses with their descriptors; a Unix socket's one is copied for each shard.
+fn sockets(
+    wanted: &[Listen],
+    mut listens: Vec<(Address, Vec<OwnedFd>)>,
+    shards: usize,
+) -> Result<Sockets, String> {
+    let mut all = Vec::with_capacity(wanted.len());
+    for listen in wanted {
+        let at = listens.iter().position(|(address, _)| *address == listen.address);
+        let Some(at) = at else { return Err(format!("no socket for {}", listen.address)) };
+        let (address, mut descriptors) = listens.swap_remove(at);
+        if let (Address::Unix(_), Some(first)) = (&address, descriptors.first()) {
+            let copies: Result<Vec<OwnedFd>, _> = (1..shards).map(|_| first.try_clone()).collect();
+            descriptors.extend(copies.map_err(|error| format!("dup() of {address} failed: {error}"))?);
+        }
+        all.push(ListenSockets { listen: listen.clone(), descriptors });
+    }
+    Ok(Sockets { listens: all })
+}

@@ -1,0 +1,118 @@
+//! The accept loops of a shard: one per listening socket.
+
+use super::connection::{self, Accepted};
+use super::core::Shard;
+use crate::base::address::Address;
+use crate::base::limits::ACCEPT_RETRY_MS;
+use crate::base::process_settings::Level;
+use crate::net::deadline;
+use crate::net::error_log::OsError;
+use crate::net::listener::{Listener, Stop};
+use crate::net::runtime;
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// One listening socket that this shard accepts on.
+pub struct OwnSocket {
+    /// Its address.
+    pub address: Address,
+    /// Its number in the address's group: the same socket in every generation.
+    pub index: usize,
+    /// A descriptor of it.
+    pub descriptor: OwnedFd,
+}
+
+/// The loops that run, by address and the number of the socket in its group.
+#[derive(Default)]
+pub struct Loops {
+    running: HashMap<(Address, usize), Running>,
+}
+
+struct Running {
+    stop: Stop,
+    stopping: Rc<Cell<bool>>,
+}
+
+impl Loops {
+    /// Makes this shard accept on just these sockets: new ones are taken up, those that it accepts
+    /// on already go on, others end.
+    ///
+    /// # Errors
+    /// A socket that cannot be driven.
+    pub fn set(&mut self, shard: &Rc<Shard>, sockets: Vec<OwnSocket>) -> io::Result<()> {
+        let wanted: HashMap<_, _> =
+            sockets.into_iter().map(|own| ((own.address, own.index), own.descriptor)).collect();
+        let gone: Vec<_> = self.running.keys().filter(|key| !wanted.contains_key(*key)).cloned().collect();
+        for (key, descriptor) in wanted {
+            if self.running.contains_key(&key) {
+                continue;
+            }
+            let listener = Listener::new(descriptor, &key.0, shard.driver)?;
+            let (stop, stopping) = (Stop::default(), Rc::new(Cell::new(false)));
+            let address = Rc::new(key.0.clone());
+            runtime::spawn(accept_loop(shard.clone(), listener, address, stop.handle(), stopping.clone()));
+            self.running.insert(key, Running { stop, stopping });
+        }
+        for key in gone {
+            self.end(&key);
+        }
+        Ok(())
+    }
+
+    /// Ends all loops.
+    pub fn stop(&mut self) {
+        let all: Vec<_> = self.running.keys().cloned().collect();
+        for key in all {
+            self.end(&key);
+        }
+    }
+
+    fn end(&mut self, key: &(Address, usize)) {
+        if let Some(running) = self.running.remove(key) {
+            running.stopping.set(true);
+            running.stop.stop();
+        }
+    }
+}
+
+async fn accept_loop(
+    shard: Rc<Shard>,
+    listener: Listener,
+    address: Rc<Address>,
+    stop: crate::net::listener::StopHandle,
+    stopping: Rc<Cell<bool>>,
+) {
+    while !stopping.get() {
+        match listener.accept(stop.clone()).await {
+            Ok((stream, peer)) => {
+                let generation = shard.generation();
+                let limit = generation.plan.worker_connections;
+                if shard.connections() >= limit {
+                    let message = format_args!("{limit} worker_connections are not enough");
+                    generation.error_log.write(Level::Alert, None, message);
+                    continue;
+                }
+                let site = generation.plan.listens.iter().position(|known| known.address == *address);
+                // A connection that was queued when the address left the configuration.
+                let Some(site) = site else { continue };
+                let accepted = Accepted { stream, peer, listen: address.clone(), site };
+                let open = shard.open();
+                let task = connection::run(shard.clone(), accepted, open);
+                runtime::spawn(super::panic::caught(shard.clone(), task));
+            }
+            Err(_) if stopping.get() => return,
+            // The client was gone before it was accepted.
+            Err(e) if e.raw_os_error() == Some(libc::ECONNABORTED) => {}
+            Err(e) => {
+                let generation = shard.generation();
+                generation.error_log.write(Level::Crit, None, format_args!("accept4() failed {}", OsError(&e)));
+                drop(generation);
+                deadline::sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! One client connection: requests one after the other, and the wait between them.
+
+use super::core::{Open, Shard, next_connection};
+use super::request::{After, serve};
+use crate::base::address::Address;
+use crate::base::buffer::Buffer;
+use crate::base::limits::HOT_IDLE_MS;
+use crate::net::deadline::Alarm;
+use crate::net::log_buffer;
+use crate::net::stream::{Canceller, Hot, Stream};
+use crate::pipeline::connection::Connection;
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+
+
+/// A connection that was accepted.
+pub struct Accepted {
+    /// Its socket.
+    pub stream: Stream,
+    /// The client's address; `None` on a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// The address it was accepted at, as configured.
+    pub listen: Rc<Address>,
+    /// The place of that address's site in the plan at the time.
+    pub site: usize,
+}
+
+/// Serves a connection to its end.
+pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
+    let Accepted { stream, peer, listen, site } = accepted;
+    let connection = Rc::new(Connection {
+        number: next_connection(),
+        peer,
+        local: local_address(&stream, &listen),
+        started: Instant::now(),
+        requests: Cell::new(0),
+    });
+    let mut wait = {
+        let generation = shard.generation();
+        let server = first_server(&generation, site, &connection.local);
+        let settings = &generation.here(server).settings;
+        if settings.tcp_nodelay {
+            stream.set_nodelay();
+        }
+        settings.server.client_header_timeout
+    };
+    let mut ahead = Buffer::default();
+    let mut canceller = Canceller::new();
+    let mut alarm = Alarm::new(Instant::now() + Duration::from_millis(HOT_IDLE_MS));
+    loop {
+        if ahead.is_empty() {
+            match next_bytes(&shard, &stream, &listen, wait, &mut alarm, &mut canceller).await {
+                Some(buffer) => ahead = buffer,
+                None => break,
+            }
+        }
+        // Boxed, so that a connection that waits costs little memory: one of the two allocations
+        // of a request.
+        match Box::pin(serve(&shard, &connection, &listen, &stream, ahead, &mut alarm)).await {
+            After::KeepAlive { timeout, rest } => {
+                wait = timeout;
+                ahead = rest;
+            }
+            After::Close => break,
+        }
+    }
+    // A line of an unbuffered log is on disk before the client can see the connection end.
+    log_buffer::flush_turn();
+    drop(open);
+}
+
+/// Waits for the next request's first bytes: for a short while with a buffer in hand, then without.
+/// `None` when there will be none.
+async fn next_bytes(
+    shard: &Rc<Shard>,
+    stream: &Stream,
+    listen: &Rc<Address>,
+    wait: Duration,
+    alarm: &mut Alarm,
+    canceller: &mut Canceller,
+) -> Option<Buffer> {
+    let _waiting = shard.wait(stream, listen);
+    let now = Instant::now();
+    let until = now + wait;
+    let hot_until = until.min(now + Duration::from_millis(HOT_IDLE_MS));
+    let mut buffer = Buffer::ordinary();
+    loop {
+        let (read, back) = stream.read_until(buffer, alarm, canceller, hot_until).await;
+        match read {
+            Ok(Hot::Read(0)) | Err(_) => return None,
+            Ok(Hot::Read(_)) => return Some(back),
+            Ok(Hot::Quiet) => {}
+        }
+        drop(back);
+        if Instant::now() >= until || alarm.within(until, stream.readable()).await.is_err() {
+            return None;
+        }
+        buffer = Buffer::ordinary();
+    }
+}
+
+fn local_address(stream: &Stream, listen: &Address) -> Address {
+    match listen {
+        Address::Ip(ip) if ip.ip().is_unspecified() => stream.local_addr().map_or(listen.clone(), Address::Ip),
+        _ => listen.clone(),
+    }
+}
+
+/// The own level of the server that a connection belongs to before a host is known.
+pub fn first_server(generation: &super::generation::Generation, site: usize, local: &Address) -> usize {
+    let names = generation.plan.sites[site].names_at(local);
+    generation.plan.servers[names.default_server].own
+}

@@ -1,0 +1,144 @@
+//! What all tasks of one shard share: the generation in force, and what is open.
+
+use super::generation::Generation;
+use crate::base::address::Address;
+use crate::net::runtime::Driver;
+use crate::net::stream::Stream;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// The state of one shard, on its own thread.
+pub struct Shard {
+    /// Its number, from 0.
+    pub number: usize,
+    /// What drives its sockets.
+    pub driver: Driver,
+    generation: RefCell<Rc<Generation>>,
+    /// Open connections of clients.
+    connections: Cell<usize>,
+    /// The same, for whoever asks from another thread.
+    gauge: Arc<AtomicUsize>,
+    /// Connections that wait for a request, with the address they came in by.
+    idle: RefCell<Vec<Option<IdleConnection>>>,
+    free: RefCell<Vec<usize>>,
+    quitting: Cell<bool>,
+}
+
+struct IdleConnection {
+    stream: Stream,
+    listen: Rc<Address>,
+}
+
+/// Numbers connections over all shards, as nginx's connection numbers are unique in a process.
+static NEXT_CONNECTION: AtomicU64 = AtomicU64::new(1);
+
+/// A connection's number; taken once per connection, never on the way of a request.
+pub fn next_connection() -> u64 {
+    NEXT_CONNECTION.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Shard {
+    /// A shard that serves by `generation`.
+    pub fn new(number: usize, driver: Driver, generation: Generation, gauge: Arc<AtomicUsize>) -> Shard {
+        Shard {
+            number,
+            driver,
+            generation: RefCell::new(Rc::new(generation)),
+            connections: Cell::new(0),
+            gauge,
+            idle: RefCell::default(),
+            free: RefCell::default(),
+            quitting: Cell::new(false),
+        }
+    }
+
+    /// The generation in force.
+    pub fn generation(&self) -> Rc<Generation> {
+        self.generation.borrow().clone()
+    }
+
+    /// Puts a new generation in force. Connections that wait go on with it, unless the address they
+    /// came in by is gone.
+    pub fn switch(&self, generation: Generation) {
+        let next = Rc::new(generation);
+        let old = self.generation.replace(next.clone());
+        old.replace();
+        drop(old);
+        let gone = |listen: &Address| !next.plan.listens.iter().any(|known| known.address == *listen);
+        for idle in self.idle.borrow().iter().flatten() {
+            if gone(&idle.listen) {
+                idle.stream.end_reading();
+            }
+        }
+    }
+
+    /// No further request is waited for: idle connections end, others close after their answer.
+    pub fn quit(&self) {
+        self.quitting.set(true);
+        for idle in self.idle.borrow().iter().flatten() {
+            idle.stream.end_reading();
+        }
+    }
+
+    /// Whether the shard ends when its requests are served.
+    pub fn is_quitting(&self) -> bool {
+        self.quitting.get()
+    }
+
+    /// Open connections of clients.
+    pub fn connections(&self) -> usize {
+        self.connections.get()
+    }
+
+    /// Counts a connection as open for as long as the result lives.
+    pub fn open(self: &Rc<Self>) -> Open {
+        self.connections.set(self.connections.get() + 1);
+        self.gauge.store(self.connections.get(), Ordering::Relaxed);
+        Open(self.clone())
+    }
+
+    /// Lists a connection as waiting for a request for as long as the result lives.
+    pub fn wait(&self, stream: &Stream, listen: &Rc<Address>) -> Waiting<'_> {
+        let entry = IdleConnection { stream: stream.clone(), listen: listen.clone() };
+        let mut idle = self.idle.borrow_mut();
+        let place = match self.free.borrow_mut().pop() {
+            Some(place) => {
+                idle[place] = Some(entry);
+                place
+            }
+            None => {
+                idle.push(Some(entry));
+                idle.len() - 1
+            }
+        };
+        if self.quitting.get() {
+            stream.end_reading();
+        }
+        Waiting { shard: self, place }
+    }
+}
+
+/// An open connection, counted.
+pub struct Open(Rc<Shard>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections.set(self.0.connections.get() - 1);
+        self.0.gauge.store(self.0.connections.get(), Ordering::Relaxed);
+    }
+}
+
+/// A connection that waits, listed.
+pub struct Waiting<'s> {
+    shard: &'s Shard,
+    place: usize,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.shard.idle.borrow_mut()[self.place] = None;
+        self.shard.free.borrow_mut().push(self.place);
+    }
+}

@@ -1,0 +1,305 @@
+//! The one door every answer leaves by: header filters, the head, the body.
+
+use super::head;
+use super::tunnel;
+use crate::base::buffer::Buffer;
+use crate::base::process_settings::Level;
+use crate::http::Version;
+use crate::http::chunked::{CHUNK_TAIL, LAST_CHUNK, chunk_head};
+use crate::net::h1_body::BodyFault;
+use crate::net::stream::Stream;
+use crate::pipeline::answer::{Answer, Body};
+use crate::pipeline::exchange::Exchange;
+use crate::upstream::client::UpstreamBody;
+use std::time::Instant;
+
+/// How sending ended.
+pub enum Sent {
+    /// The client got all of it.
+    All,
+    /// The answer was cut: the connection must be closed so that the client sees it.
+    Cut {
+        /// The end of the connection alone would look like the end of the body, or the client
+        /// timed out and is to be reset.
+        reset: bool,
+    },
+    /// Nothing was sent, on purpose or because nobody is there.
+    Silent,
+}
+
+/// How a body is framed for the client.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coding {
+    /// There is none.
+    None,
+    /// Its length was told.
+    Length,
+    /// Chunked.
+    Chunked,
+    /// It ends with the connection.
+    UntilClose,
+}
+
+/// Why sending stopped.
+enum Broken {
+    /// The client is gone or too slow.
+    Client { reset: bool },
+    /// The source of the body failed.
+    Source,
+}
+
+/// Sends an answer.
+pub async fn run(x: &mut Exchange, stream: &Stream, answer: Answer) -> Sent {
+    let body = match answer {
+        Answer::Ready(body) => body,
+        Answer::Close => {
+            if x.answer.status == 0 {
+                x.answer.status = 444;
+            }
+            x.keep_alive = false;
+            return Sent::Silent;
+        }
+        // The walk turns a status into a page before it ends.
+        Answer::Status(_) => Body::None,
+    };
+    if let Some(status) = x.error_status {
+        x.answer.status = status;
+        x.answer.reason.clear();
+    }
+    let here = x.here.clone();
+    for filter in &here.settings.header_filters {
+        filter.filter(x);
+    }
+    if let Body::Tunnel(upstream) = body {
+        return tunnel::run(x, stream, upstream).await;
+    }
+    let coding = coding(x, &body);
+    if coding == Coding::UntilClose || x.owes_continue() {
+        x.keep_alive = false;
+    }
+    if x.version() == Version::Http09 {
+        x.keep_alive = false;
+    }
+    let mut sink = Sink { stream, out: Buffer::ordinary(), chunked: coding == Coding::Chunked };
+    let outcome = send(x, &mut sink, body, coding).await;
+    match outcome {
+        Ok(()) => Sent::All,
+        Err(Broken::Client { reset }) => Sent::Cut { reset },
+        Err(Broken::Source) => Sent::Cut { reset: coding == Coding::UntilClose },
+    }
+}
+
+/// The coding that version, status and length call for.
+fn coding(x: &mut Exchange, body: &Body) -> Coding {
+    let status = x.answer.status;
+    if x.is_head() || status == 204 || status == 304 || (100..200).contains(&status) {
+        if matches!(status, 204) {
+            x.answer.length = None;
+        }
+        return Coding::None;
+    }
+    if let Body::Bytes(bytes) = body {
+        x.answer.length.get_or_insert(bytes.len() as u64);
+    }
+    if matches!(body, Body::None) {
+        x.answer.length.get_or_insert(0);
+    }
+    if x.answer.length.is_some() {
+        return Coding::Length;
+    }
+    if x.version() >= Version::Http11 && x.here.settings.chunked_transfer_encoding {
+        return Coding::Chunked;
+    }
+    Coding::UntilClose
+}
+
+async fn send(x: &mut Exchange, sink: &mut Sink<'_>, body: Body, coding: Coding) -> Result<(), Broken> {
+    let mut head = std::mem::take(&mut x.scratch);
+    head.clear();
+    if x.version() != Version::Http09 {
+        head::write(x, coding, &mut head);
+    }
+    let head_len = head.len() as u64;
+    let put = sink.put(x, &head).await;
+    x.scratch = head;
+    put?;
+    if coding == Coding::None {
+        let mut body = body;
+        if let Body::Upstream(upstream) = &mut body {
+            upstream.settle();
+            end_attempt(x);
+        }
+        sink.flush(x).await?;
+        return Ok(());
+    }
+    let outcome = match body {
+        Body::None | Body::Tunnel(_) => Ok(()),
+        Body::Bytes(bytes) => sink.piece(x, &bytes).await,
+        Body::File(mut file) => loop {
+            match file.next().await {
+                Ok(Some(piece)) => {
+                    if let Err(broken) = sink.buffer(x, piece).await {
+                        break Err(broken);
+                    }
+                }
+                Ok(None) => break Ok(()),
+                Err(e) => {
+                    x.log(Level::Alert, format_args!("reading a file failed while sending response to client ({e})"));
+                    break Err(Broken::Source);
+                }
+            }
+        },
+        Body::Upstream(upstream) => relay(x, sink, upstream).await,
+    };
+    let outcome = match outcome {
+        Ok(()) => {
+            if sink.chunked {
+                sink.put(x, LAST_CHUNK).await?;
+            }
+            sink.flush(x).await
+        }
+        // What was read before the source failed still goes out; then the connection is cut.
+        Err(Broken::Source) => {
+            let _ = sink.flush(x).await;
+            Err(Broken::Source)
+        }
+        broken => broken,
+    };
+    x.body_bytes_sent = x.bytes_sent.saturating_sub(head_len);
+    outcome
+}
+
+/// Passes an upstream's body on as it comes.
+async fn relay(x: &mut Exchange, sink: &mut Sink<'_>, mut body: Box<UpstreamBody>) -> Result<(), Broken> {
+    loop {
+        if !body.has_bytes() && !body.is_done() {
+            // The upstream has nothing more just now: the client gets what there is.
+            sink.flush(x).await?;
+        }
+        match body.next(&mut x.alarm).await {
+            Ok(Some(piece)) => {
+                if let Some(attempt) = x.upstream.last_mut() {
+                    attempt.response_length += piece.len() as u64;
+                }
+                if body.is_done() {
+                    end_attempt(x);
+                }
+                sink.buffer(x, piece).await?;
+            }
+            Ok(None) => {
+                end_attempt(x);
+                return Ok(());
+            }
+            Err(fault) => {
+                end_attempt(x);
+                x.log(Level::Error, format_args!("{} while reading upstream", fault_text(fault)));
+                return Err(Broken::Source);
+            }
+        }
+    }
+}
+
+fn fault_text(fault: BodyFault) -> &'static str {
+    match fault {
+        BodyFault::Timeout => "upstream timed out (110: Connection timed out)",
+        BodyFault::Closed => "upstream prematurely closed connection",
+        BodyFault::Malformed => "upstream sent invalid chunked response",
+    }
+}
+
+/// Notes that the upstream's answer was read to its end.
+fn end_attempt(x: &mut Exchange) {
+    let now = Instant::now();
+    if let Some(attempt) = x.upstream.last_mut() {
+        attempt.response_ms.get_or_insert(now.saturating_duration_since(attempt.started).as_millis() as u64);
+        attempt.bytes_received += attempt.response_length;
+    }
+}
+
+/// Where an HTTP/1 answer goes: small parts are gathered, so that head and body leave together.
+struct Sink<'s> {
+    stream: &'s Stream,
+    out: Buffer,
+    chunked: bool,
+}
+
+impl Sink<'_> {
+    /// Queues bytes as they are.
+    async fn put(&mut self, x: &mut Exchange, mut bytes: &[u8]) -> Result<(), Broken> {
+        loop {
+            let taken = self.out.append(bytes);
+            bytes = &bytes[taken..];
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            self.flush(x).await?;
+        }
+    }
+
+    /// Queues a piece of the body.
+    async fn piece(&mut self, x: &mut Exchange, bytes: &[u8]) -> Result<(), Broken> {
+        if !self.chunked {
+            return self.put(x, bytes).await;
+        }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let mut room = [0u8; 18];
+        self.put(x, chunk_head(bytes.len(), &mut room)).await?;
+        self.put(x, bytes).await?;
+        self.put(x, CHUNK_TAIL).await
+    }
+
+    /// Queues a piece of the body; a large one is sent from its own memory.
+    async fn buffer(&mut self, x: &mut Exchange, piece: Buffer) -> Result<(), Broken> {
+        if piece.len() <= self.out.room() / 2 {
+            return self.piece(x, piece.filled()).await;
+        }
+        if self.chunked {
+            let mut room = [0u8; 18];
+            self.put(x, chunk_head(piece.len(), &mut room)).await?;
+        }
+        self.flush(x).await?;
+        self.send(x, piece).await?;
+        if self.chunked {
+            self.put(x, CHUNK_TAIL).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is queued.
+    async fn flush(&mut self, x: &mut Exchange) -> Result<(), Broken> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let out = std::mem::take(&mut self.out);
+        self.out = self.send(x, out).await?;
+        Ok(())
+    }
+
+    /// Sends a buffer; `send_timeout` bounds the time between two successful writes.
+    async fn send(&mut self, x: &mut Exchange, mut buffer: Buffer) -> Result<Buffer, Broken> {
+        let timeout = x.here.settings.send_timeout;
+        while !buffer.is_empty() {
+            let write = x.alarm.within(Instant::now() + timeout, self.stream.write(buffer)).await;
+            let Ok((result, back)) = write else {
+                x.log(Level::Info, format_args!("client timed out (110: Connection timed out) while sending response to client"));
+                return Err(Broken::Client { reset: x.here.settings.reset_timedout_connection });
+            };
+            buffer = back;
+            match result {
+                Ok(n) if n > 0 => {
+                    buffer.consume(n);
+                    x.bytes_sent += n as u64;
+                }
+                failed => {
+                    if let Err(e) = failed {
+                        x.log(Level::Info, format_args!("send() failed ({e}) while sending response to client"));
+                    }
+                    return Err(Broken::Client { reset: false });
+                }
+            }
+        }
+        Ok(buffer)
+    }
+}

@@ -1,0 +1,51 @@
+//! What a client still sends when its answer is out.
+
+use crate::net::deadline::Alarm;
+use crate::net::stream::Stream;
+use crate::pipeline::body::Source;
+use crate::pipeline::exchange::Exchange;
+use std::time::{Duration, Instant};
+
+/// Reads the rest of a body and throws it away, so that the connection can go on. False when that
+/// takes too long.
+pub async fn body(x: &mut Exchange, time: Duration, pause: Duration) -> bool {
+    let until = Instant::now() + time;
+    loop {
+        let now = Instant::now();
+        if now >= until {
+            return false;
+        }
+        let Source::H1(body) = &mut x.source else { return true };
+        match body.next(&mut x.alarm, pause.min(until - now)).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Lingering close: the answer's end is sent, and what still comes is read for a while, so that the
+/// kernel does not reset the connection before the client has read its answer.
+pub async fn linger(stream: &Stream, time: Duration, pause: Duration) {
+    stream.shutdown_write();
+    let until = Instant::now() + time;
+    let mut alarm = Alarm::new(Instant::now() + pause);
+    let mut scratch = [0u8; 4096];
+    loop {
+        let now = Instant::now();
+        if now >= until {
+            return;
+        }
+        if alarm.within((now + pause).min(until), stream.readable()).await.is_err() {
+            return;
+        }
+        // Bounded per wake, so that a client that pours cannot hold the shard.
+        for _ in 0..16 {
+            match stream.discard(&mut scratch) {
+                Some(0) => break,
+                Some(_) => {}
+                None => return,
+            }
+        }
+    }
+}

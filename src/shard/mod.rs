@@ -1,0 +1,259 @@
+//! Floor 7, the data plane: shards, each a thread with its own runtime, sockets and state. It knows
+//! the plan and the pipeline, and no feature by name.
+
+mod accept;
+mod connection;
+mod core;
+mod deliver;
+mod drain;
+mod generation;
+mod head;
+mod panic;
+mod request;
+mod tunnel;
+mod walk;
+
+use crate::base::process_settings::Level;
+use crate::net::error_log::ErrorLog;
+use crate::net::log_buffer;
+use crate::net::runtime::{self, Driver};
+use crate::net::sockets::{ListenSockets, Logs, Sockets};
+use crate::pipeline::local::ShardFacts;
+use crate::plan::Plan;
+use self::core::Shard;
+use accept::OwnSocket;
+use generation::Generation;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How often a shard that quits looks whether its last connection has ended.
+const QUIT_LOOK: Duration = Duration::from_millis(10);
+
+/// Commands a shard may be behind with; the control plane sends one at a time.
+const COMMANDS_MAX: usize = 16;
+
+/// How long a shard may take to answer a command before it is taken for stuck.
+const ANSWER_WAIT: Duration = Duration::from_secs(30);
+
+/// The shards of this process, from the control plane's side.
+pub struct Shards {
+    driver: Driver,
+    running: Vec<Handle>,
+    /// Shards that a reload made superfluous and that still drain.
+    leaving: Vec<Handle>,
+}
+
+struct Handle {
+    commands: flume::Sender<Command>,
+    thread: Option<JoinHandle<()>>,
+    connections: Arc<AtomicUsize>,
+}
+
+/// What a shard is told.
+enum Command {
+    /// Take up this configuration; answer when it is in force.
+    Load(Box<Load>, flume::Sender<Result<(), String>>),
+    /// Finish what is under way.
+    Quit,
+    /// End now.
+    Stop,
+}
+
+struct Load {
+    plan: Arc<Plan>,
+    shards: usize,
+    sockets: Vec<OwnSocket>,
+    logs: Logs,
+    error_log: ErrorLog,
+}
+
+impl Shards {
+    /// Starts one shard per entry of `pins`; returns when all of them listen.
+    ///
+    /// # Errors
+    /// A thread, a runtime or a socket that could not be had.
+    pub fn start(
+        plan: Arc<Plan>,
+        sockets: Sockets,
+        logs: Logs,
+        error_log: ErrorLog,
+        pins: Vec<Option<Vec<usize>>>,
+    ) -> io::Result<Shards> {
+        let driver = runtime::probe();
+        error_log.write(
+            Level::Notice,
+            None,
+            format_args!("using the \"{}\" event method, {} shard(s)", driver.name(), pins.len()),
+        );
+        let mut shards = Shards { driver, running: Vec::new(), leaving: Vec::new() };
+        shards.load(plan, sockets, logs, error_log, pins).map_err(io::Error::other)?;
+        Ok(shards)
+    }
+
+    /// Puts a new configuration in force on all shards, whose number may change.
+    ///
+    /// # Errors
+    /// What went wrong, for the log.
+    pub fn load(
+        &mut self,
+        plan: Arc<Plan>,
+        sockets: Sockets,
+        logs: Logs,
+        error_log: ErrorLog,
+        pins: Vec<Option<Vec<usize>>>,
+    ) -> Result<(), String> {
+        let shards = pins.len();
+        for (number, pin) in pins.into_iter().enumerate().skip(self.running.len()) {
+            let handle = Handle::spawn(number, self.driver, pin).map_err(|e| format!("thread: {e}"))?;
+            self.running.push(handle);
+        }
+        let mut answers = Vec::new();
+        for (handle, sockets) in self.running.iter().zip(split(sockets, shards)) {
+            let (answer, answered) = flume::bounded(1);
+            let load = Load {
+                plan: plan.clone(),
+                shards,
+                sockets,
+                logs: logs.clone(),
+                error_log: error_log.clone(),
+            };
+            handle.commands.send(Command::Load(Box::new(load), answer)).map_err(|_| "a shard has ended")?;
+            answers.push(answered);
+        }
+        for answered in answers {
+            answered.recv_timeout(ANSWER_WAIT).map_err(|_| "a shard does not answer")??;
+        }
+        // Only now, when others accept on their sockets, do superfluous shards let go of them.
+        for handle in self.running.drain(shards.min(self.running.len())..) {
+            let _ = handle.commands.send(Command::Quit);
+            self.leaving.push(handle);
+        }
+        Ok(())
+    }
+
+    /// Lets all shards finish what is under way.
+    pub fn quit(&self) {
+        for handle in &self.running {
+            let _ = handle.commands.send(Command::Quit);
+        }
+    }
+
+    /// Ends all shards now; their logs are written out.
+    pub fn stop(&self) {
+        for handle in self.running.iter().chain(&self.leaving) {
+            let _ = handle.commands.send(Command::Stop);
+        }
+    }
+
+    /// Whether all shards have ended.
+    pub fn finished(&mut self) -> bool {
+        self.running.iter().chain(&self.leaving).all(Handle::has_ended)
+    }
+
+    /// Open connections of clients on each shard.
+    pub fn connections(&self) -> Vec<usize> {
+        self.running.iter().map(|handle| handle.connections.load(Ordering::Relaxed)).collect()
+    }
+}
+
+impl Handle {
+    fn spawn(number: usize, driver: Driver, pin: Option<Vec<usize>>) -> io::Result<Handle> {
+        let (commands, receiver) = flume::bounded(COMMANDS_MAX);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let gauge = connections.clone();
+        let thread = std::thread::Builder::new().name(format!("shard {number}")).spawn(move || {
+            if let Some(cpus) = pin {
+                pin_to(&cpus);
+            }
+            let main = run(number, driver, receiver.clone(), gauge);
+            if let Err(e) = runtime::run(driver, main) {
+                // The control plane waits for an answer: it gets this one.
+                while let Ok(Command::Load(_, answer)) = receiver.try_recv() {
+                    let _ = answer.send(Err(format!("no runtime: {e}")));
+                }
+            }
+        })?;
+        Ok(Handle { commands, thread: Some(thread), connections })
+    }
+
+    fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
+/// Pins this thread to CPUs; where the kernel refuses, it runs where it is put.
+fn pin_to(cpus: &[usize]) {
+    let mut set = rustix::thread::CpuSet::new();
+    for &cpu in cpus {
+        if cpu < rustix::thread::CpuSet::MAX_CPU {
+            set.set(cpu);
+        }
+    }
+    let _ = rustix::thread::sched_setaffinity(None, &set);
+}
+
+/// Deals the sockets out: number `i` of a group belongs to shard `i` modulo their number.
+fn split(sockets: Sockets, shards: usize) -> Vec<Vec<OwnSocket>> {
+    let mut parts: Vec<Vec<OwnSocket>> = (0..shards).map(|_| Vec::new()).collect();
+    for ListenSockets { listen, descriptors } in sockets.listens {
+        for (index, descriptor) in descriptors.into_iter().enumerate() {
+            parts[index % shards].push(OwnSocket { address: listen.address.clone(), index, descriptor });
+        }
+    }
+    parts
+}
+
+/// A shard's main task: commands, until it is told to end.
+async fn run(number: usize, driver: Driver, commands: flume::Receiver<Command>, gauge: Arc<AtomicUsize>) {
+    let mut shard: Option<Rc<Shard>> = None;
+    let mut loops = accept::Loops::default();
+    while let Ok(command) = commands.recv_async().await {
+        match command {
+            Command::Load(load, answer) => {
+                let Load { plan, shards, sockets, logs, error_log } = *load;
+                let facts = ShardFacts { shard: number, shards, logs: &logs };
+                let generation = Generation::new(plan, &facts, error_log);
+                let current = match &shard {
+                    Some(running) => {
+                        running.switch(generation);
+                        running.clone()
+                    }
+                    None => {
+                        let first = Rc::new(Shard::new(number, driver, generation, gauge.clone()));
+                        shard = Some(first.clone());
+                        first
+                    }
+                };
+                let outcome = loops.set(&current, sockets).map_err(|e| format!("listening socket: {e}"));
+                let _ = answer.send(outcome);
+            }
+            Command::Quit => {
+                loops.stop();
+                if let Some(shard) = &shard {
+                    shard.quit();
+                }
+                break;
+            }
+            Command::Stop => {
+                log_buffer::flush_all();
+                return;
+            }
+        }
+    }
+    drain(&shard, &commands).await;
+    log_buffer::flush_all();
+}
+
+/// Waits for the last connection to end, or for the order to stop.
+async fn drain(shard: &Option<Rc<Shard>>, commands: &flume::Receiver<Command>) {
+    while shard.as_ref().is_some_and(|shard| shard.connections() > 0) {
+        if matches!(commands.try_recv(), Ok(Command::Stop)) {
+            return;
+        }
+        crate::net::deadline::sleep(QUIT_LOOK).await;
+    }
+}

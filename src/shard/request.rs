@@ -1,0 +1,289 @@
+//! One request on an HTTP/1 connection: its head is read, it walks, it is answered and logged.
+
+use super::connection::first_server;
+use super::core::Shard;
+use super::deliver::{self, Sent};
+use super::drain;
+use super::generation::Generation;
+use super::walk;
+use crate::base::address::Address;
+use crate::base::buffer::Buffer;
+use crate::base::limits::BUFFER_BYTES;
+use crate::base::process_settings::Level;
+use crate::http::{Framing, HeadLimits, Parsed, RequestFault, Version, uri};
+use crate::net::deadline::Alarm;
+use crate::net::h1_body::{Frame, H1Body};
+use crate::net::stream::Stream;
+use crate::pipeline::answer::Answer;
+use crate::pipeline::body::Source;
+use crate::pipeline::connection::Connection;
+use crate::pipeline::exchange::{Exchange, Recycled};
+use crate::pipeline::settings::{Lingering, ServerFacts};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// What becomes of the connection.
+pub enum After {
+    /// It waits for the next request.
+    KeepAlive {
+        /// How long.
+        timeout: Duration,
+        /// What of it has come already.
+        rest: Buffer,
+    },
+    /// It is closed.
+    Close,
+}
+
+/// Serves the request that begins in `buffer`.
+pub async fn serve(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    listen: &Rc<Address>,
+    stream: &Stream,
+    buffer: Buffer,
+    alarm: &mut Alarm,
+) -> After {
+    let generation = shard.generation();
+    // An address that left the configuration serves no further request.
+    let Some(site) = generation.plan.listens.iter().position(|known| known.address == **listen) else {
+        return After::Close;
+    };
+    let server = first_server(&generation, site, &connection.local);
+    let mut x = Recycled::take(connection, &generation.locals, generation.here(server));
+    x.input = buffer;
+    std::mem::swap(&mut x.alarm, alarm);
+    let after = serve_with(shard, &generation, site, &mut x, stream).await;
+    std::mem::swap(&mut x.alarm, alarm);
+    after
+}
+
+/// The same with an exchange at hand.
+async fn serve_with(
+    shard: &Rc<Shard>,
+    generation: &Rc<Generation>,
+    site: usize,
+    x: &mut Exchange,
+    stream: &Stream,
+) -> After {
+    let connection = x.connection.clone();
+    connection.requests.set(connection.requests.get() + 1);
+    let answer = match read_head(x, stream).await {
+        Ok(()) => match begin(generation, site, x, stream) {
+            Ok(()) => walk::run(generation, x).await,
+            Err(status) => refuse(generation, x, status).await,
+        },
+        Err(Unread::Refused(status)) => refuse(generation, x, status).await,
+        Err(Unread::Gone(status)) => {
+            if status > 0 {
+                x.answer.status = status;
+                log(x);
+            }
+            return After::Close;
+        }
+    };
+    if shard.is_quitting() {
+        x.keep_alive = false;
+    }
+    let sent = deliver::run(x, stream, answer).await;
+    x.completed = matches!(sent, Sent::All);
+    finish(shard, x, stream, sent).await
+}
+
+/// Logs, and sees to it that the connection can be used again or is closed with care.
+async fn finish(shard: &Rc<Shard>, x: &mut Exchange, stream: &Stream, sent: Sent) -> After {
+    log(x);
+    let settings = &x.here.settings;
+    match sent {
+        Sent::Cut { reset } => {
+            if reset {
+                stream.reset_on_close();
+            }
+            return After::Close;
+        }
+        Sent::Silent => return After::Close,
+        Sent::All => {}
+    }
+    let timeout = settings.keepalive_timeout;
+    let lingering = settings.lingering_close;
+    let (time, pause) = (settings.lingering_time, settings.lingering_timeout);
+    let keep_alive = x.keep_alive && !shard.is_quitting();
+    let pending = x.body_pending();
+    if keep_alive && pending && !drain::body(x, time, pause).await {
+        return After::Close;
+    }
+    if !keep_alive {
+        let ahead = match &x.source {
+            Source::H1(body) => body.has_bytes(),
+            Source::None => false,
+        };
+        let unread = pending || ahead;
+        let linger = match lingering {
+            Lingering::Always => true,
+            Lingering::On => unread || x.head_refused,
+            Lingering::Off => false,
+        };
+        if linger {
+            crate::net::log_buffer::flush_turn();
+            drain::linger(stream, time, pause).await;
+        }
+        return After::Close;
+    }
+    let rest = match std::mem::replace(&mut x.source, Source::None) {
+        Source::H1(body) => body.into_parts().1,
+        Source::None => Buffer::default(),
+    };
+    After::KeepAlive { timeout, rest }
+}
+
+fn log(x: &Exchange) {
+    let here = x.here.clone();
+    for step in &here.settings.log_steps {
+        step.log(x);
+    }
+}
+
+/// Why there is no request to serve.
+enum Unread {
+    /// It is refused with this status.
+    Refused(u16),
+    /// There is nobody to answer; the status is for the log, 0 for none.
+    Gone(u16),
+}
+
+/// Reads and parses the head.
+async fn read_head(x: &mut Exchange, stream: &Stream) -> Result<(), Unread> {
+    let facts = x.here.settings.server.clone();
+    let limits = head_limits(&facts);
+    let deadline = Instant::now() + facts.client_header_timeout;
+    loop {
+        match x.head.parse(x.input.filled(), &limits) {
+            Ok(Parsed::Complete) => return Ok(()),
+            Ok(Parsed::Partial) => {}
+            Err(fault) => return Err(Unread::Refused(refused_head(x, fault))),
+        }
+        make_room(&mut x.input, &limits);
+        let input = std::mem::take(&mut x.input);
+        let Ok((read, input)) = x.alarm.within(deadline, stream.read(input)).await else {
+            x.log(Level::Info, format_args!("client timed out (110: Connection timed out) while reading client request line"));
+            if x.here.settings.reset_timedout_connection {
+                stream.reset_on_close();
+            }
+            return Err(Unread::Gone(408));
+        };
+        x.input = input;
+        match read {
+            Ok(0) => {
+                let blank = x.input.filled().iter().all(|b| matches!(b, b'\r' | b'\n'));
+                if blank {
+                    return Err(Unread::Gone(0));
+                }
+                x.log(Level::Info, format_args!("client prematurely closed connection while reading client request line"));
+                return Err(Unread::Gone(400));
+            }
+            Ok(_) => {}
+            Err(e) => {
+                x.log(Level::Info, format_args!("recv() failed ({e}) while reading client request line"));
+                return Err(Unread::Gone(400));
+            }
+        }
+    }
+}
+
+fn head_limits(facts: &ServerFacts) -> HeadLimits {
+    HeadLimits {
+        line_max: facts.large_header_buffer_size.max(facts.client_header_buffer_size),
+        total_max: facts.large_header_buffers * facts.large_header_buffer_size + facts.client_header_buffer_size,
+        fields_max: facts.max_headers,
+        underscores: facts.underscores_in_headers,
+        ignore_invalid: facts.ignore_invalid_headers,
+    }
+}
+
+/// The head grows within its limits; the parser refuses it before they are passed.
+fn make_room(input: &mut Buffer, limits: &HeadLimits) {
+    if input.room() > 0 {
+        return;
+    }
+    input.compact();
+    if input.room() == 0 {
+        let wanted = (input.capacity() * 2).min(limits.total_max + BUFFER_BYTES);
+        input.grow(wanted);
+    }
+}
+
+fn refused_head(x: &mut Exchange, fault: RequestFault) -> u16 {
+    let mut message = Vec::new();
+    x.head.explain(fault, x.input.filled(), &mut message);
+    x.log(Level::Info, format_args!("{}", String::from_utf8_lossy(&message)));
+    x.head_refused = true;
+    fault.status()
+}
+
+/// From the head to a request that can walk: its server, its path, its body.
+fn begin(generation: &Rc<Generation>, site: usize, x: &mut Exchange, stream: &Stream) -> Result<(), u16> {
+    x.request_length = x.head.len as u64;
+    let Exchange { host, head, input, .. } = x;
+    host.clear();
+    host.extend_from_slice(head.host_name.of(input.filled()));
+    host.make_ascii_lowercase();
+    let names = generation.plan.sites[site].names_at(&x.connection.local);
+    let server = names.find(x);
+    x.server = server;
+    x.here = generation.here(generation.plan.servers[server].own).clone();
+    let merge_slashes = x.here.settings.server.merge_slashes;
+    let expect = x.head.expect_continue && x.head.version == Version::Http11;
+    x.source = source(x.head.framing, &mut x.input, x.head.len, stream, expect);
+    let Exchange { head, input, uri, args, .. } = x;
+    let target = head.path.of(input.filled());
+    uri.clear();
+    args.clear();
+    match uri::normalise(target, merge_slashes, uri) {
+        Ok(normalised) => {
+            if let Some(span) = normalised.args {
+                args.extend_from_slice(span.of(target));
+            }
+            x.uri_is_quoted = normalised.quoted;
+        }
+        Err(_) => {
+            x.log(Level::Info, format_args!("client sent invalid request while reading client request line"));
+            x.head_refused = true;
+            return Err(400);
+        }
+    }
+    let settings = &x.here.settings;
+    let connection = &x.connection;
+    x.keep_alive = x.head.keep_alive
+        && !settings.keepalive_timeout.is_zero()
+        && connection.requests.get() < settings.keepalive_requests
+        && connection.started.elapsed() < settings.keepalive_time;
+    Ok(())
+}
+
+/// The body's source: what of it came with the head, and the stream behind it.
+fn source(framing: Framing, input: &mut Buffer, head_len: usize, stream: &Stream, expect: bool) -> Source {
+    let mut ahead = Buffer::default();
+    let behind = input.filled().get(head_len..).unwrap_or_default();
+    if !behind.is_empty() {
+        ahead = Buffer::with_capacity(behind.len());
+        ahead.append(behind);
+        input.truncate(head_len);
+    }
+    let frame = match framing {
+        Framing::None => Frame::None,
+        Framing::Length(length) => Frame::Length(length),
+        Framing::Chunked => Frame::Chunked,
+    };
+    let nothing_came = ahead.is_empty();
+    let mut body = H1Body::new(stream.clone(), ahead, frame);
+    if expect && nothing_came && !body.is_done() {
+        body.expect_continue();
+    }
+    Source::H1(body)
+}
+
+/// A request that cannot walk still leaves by the one door, through its server's error pages.
+async fn refuse(generation: &Rc<Generation>, x: &mut Exchange, status: u16) -> Answer {
+    x.keep_alive = false;
+    walk::answer_status(generation, x, status).await
+}

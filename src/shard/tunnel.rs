@@ -1,0 +1,94 @@
+//! After 101: bytes go both ways until both sides have ended, or nothing moves for too long.
+
+use super::deliver::{Coding, Sent};
+use super::head;
+use crate::base::buffer::Buffer;
+use crate::net::deadline::{Alarm, both};
+use crate::net::stream::Stream;
+use crate::pipeline::body::Source;
+use crate::pipeline::exchange::Exchange;
+use crate::upstream::client::UpstreamBody;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// Sends the head and relays.
+pub async fn run(x: &mut Exchange, client: &Stream, upstream: Box<UpstreamBody>) -> Sent {
+    x.keep_alive = false;
+    let timeout = upstream.timeout();
+    let Some((server, from_server, hold)) = upstream.into_tunnel() else { return Sent::Cut { reset: false } };
+    let mut text = std::mem::take(&mut x.scratch);
+    text.clear();
+    head::write(x, Coding::None, &mut text);
+    let head_len = text.len() as u64;
+    let mut out = Buffer::with_capacity(text.len() + from_server.len());
+    out.append(&text);
+    out.append(from_server.filled());
+    x.scratch = text;
+    let first = out.len() as u64;
+    let deadline = Instant::now() + x.here.settings.send_timeout;
+    match x.alarm.within(deadline, client.write_all(out)).await {
+        Ok((Ok(()), _)) => x.bytes_sent += first,
+        _ => return Sent::Cut { reset: false },
+    }
+    let from_client = match std::mem::replace(&mut x.source, Source::None) {
+        Source::H1(body) => body.into_parts().1,
+        Source::None => Buffer::default(),
+    };
+    let activity = Cell::new(Instant::now());
+    let (up, down) = both(
+        pump(client, &server, from_client, timeout, &activity),
+        pump(&server, client, Buffer::default(), timeout, &activity),
+    )
+    .await;
+    if let Some(attempt) = x.upstream.last_mut() {
+        attempt.bytes_sent += up;
+        attempt.bytes_received += down + from_server.len() as u64;
+        attempt.response_length += down + from_server.len() as u64;
+        attempt.response_ms.get_or_insert(attempt.started.elapsed().as_millis() as u64);
+    }
+    x.bytes_sent += down;
+    x.body_bytes_sent = x.bytes_sent - head_len;
+    drop(hold);
+    Sent::All
+}
+
+/// Copies one direction until its end, and passes the end on. The wait takes no buffer; silence in
+/// both directions for `timeout` ends it. Returns the bytes copied.
+async fn pump(from: &Stream, to: &Stream, ahead: Buffer, timeout: Duration, activity: &Cell<Instant>) -> u64 {
+    let mut copied = 0;
+    let mut alarm = Alarm::new(Instant::now() + timeout);
+    let mut buffer = ahead;
+    loop {
+        if !buffer.is_empty() {
+            let bytes = buffer.len() as u64;
+            match alarm.within(Instant::now() + timeout, to.write_all(buffer)).await {
+                Ok((Ok(()), _)) => copied += bytes,
+                _ => break,
+            }
+            activity.set(Instant::now());
+        }
+        if alarm.within(activity.get() + timeout, from.readable()).await.is_err() {
+            if activity.get().elapsed() < timeout {
+                buffer = Buffer::default();
+                continue;
+            }
+            break;
+        }
+        let (read, back) = from.read(Buffer::ordinary()).await;
+        match read {
+            Ok(n) if n > 0 => {
+                activity.set(Instant::now());
+                buffer = back;
+            }
+            _ => {
+                to.shutdown_write();
+                return copied;
+            }
+        }
+    }
+    // A broken or silent direction ends the other one too.
+    from.end_reading();
+    to.end_reading();
+    to.shutdown_write();
+    copied
+}

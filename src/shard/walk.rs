@@ -1,0 +1,337 @@
+//! The walk of a request:
+//!
+//! ```text
+//! [PostRead -> ServerRewrite -> FindLocation -> Rewrite -> PreAccess -> Access -> Admit
+//!   -> PreContent -> Content] -> deliver -> Log
+//! ```
+
+use super::generation::Generation;
+use crate::base::limits::{RELOCATIONS_MAX, SUBREQUEST_BODY_MAX, SUBREQUEST_DEPTH_MAX};
+use crate::base::process_settings::Level;
+use crate::http::{Framing, Method, Known};
+use crate::pipeline::answer::{Answer, Body};
+use crate::pipeline::body::{RequestBody, Source};
+use crate::pipeline::exchange::{Exchange, Recycled};
+use crate::pipeline::redirect;
+use crate::pipeline::settings::{ErrorPage, ServerTokens};
+use crate::pipeline::step::{Asked, Flow, Phase, Relocation, Step, Subrequest};
+use crate::plan::router::Destination;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+/// Leaves the phases with whatever is not `Flow::Next`.
+macro_rules! stop_unless_next {
+    ($flow:expr) => {
+        match $flow {
+            Flow::Next => {}
+            other => return other,
+        }
+    };
+}
+
+/// What the walk does after a phase.
+enum Stop {
+    /// The request is answered.
+    Answer(Answer),
+    /// It is another request now.
+    Relocated(Start),
+}
+
+/// Where a request begins to walk.
+#[derive(Clone, Copy)]
+enum Start {
+    /// At the first phase.
+    Top,
+    /// At the server's rewrite phase: after an internal redirect.
+    ServerRewrite,
+    /// In the location it was put in: after a move to a named one.
+    Location,
+}
+
+/// Walks a request to its answer. Errors leave through their error pages.
+pub async fn run(g: &Rc<Generation>, x: &mut Exchange) -> Answer {
+    walk(g, x, Start::Top).await
+}
+
+/// Answers with a status, through its error page where there is one.
+pub async fn answer_status(g: &Rc<Generation>, x: &mut Exchange, status: u16) -> Answer {
+    match stand_in(g, x, status) {
+        Stop::Answer(answer) => answer,
+        Stop::Relocated(start) => walk(g, x, start).await,
+    }
+}
+
+async fn walk(g: &Rc<Generation>, x: &mut Exchange, mut start: Start) -> Answer {
+    loop {
+        let stop = match phases(g, x, start).await {
+            Flow::Answer(Answer::Status(status)) => stand_in(g, x, status),
+            Flow::Answer(answer) => Stop::Answer(answer),
+            Flow::Relocate(relocation) => relocate(g, x, relocation),
+            // The phases end with an answer; nothing found is what nginx says then.
+            Flow::Next | Flow::Ask(_) => stand_in(g, x, 404),
+        };
+        match stop {
+            Stop::Answer(answer) => return answer,
+            Stop::Relocated(from) => start = from,
+        }
+    }
+}
+
+async fn phases(g: &Rc<Generation>, x: &mut Exchange, start: Start) -> Flow {
+    if matches!(start, Start::Top) {
+        stop_unless_next!(phase(g, x, Phase::PostRead).await);
+    }
+    if matches!(start, Start::Top | Start::ServerRewrite) {
+        stop_unless_next!(phase(g, x, Phase::ServerRewrite).await);
+        stop_unless_next!(find_location(g, x));
+    }
+    stop_unless_next!(phase(g, x, Phase::Rewrite).await);
+    stop_unless_next!(phase(g, x, Phase::PreAccess).await);
+    stop_unless_next!(phase(g, x, Phase::Access).await);
+    stop_unless_next!(phase(g, x, Phase::Admit).await);
+    stop_unless_next!(phase(g, x, Phase::PreContent).await);
+    stop_unless_next!(phase(g, x, Phase::Content).await);
+    no_content(x)
+}
+
+/// Runs the steps of one phase.
+async fn phase(g: &Rc<Generation>, x: &mut Exchange, phase: Phase) -> Flow {
+    let here = x.here.clone();
+    for step in here.settings.steps(phase) {
+        loop {
+            let flow = match step {
+                Step::Quick(step) => step.run(x),
+                Step::Waiting(step) => step.run(x).await,
+            };
+            match flow {
+                Flow::Next => break,
+                Flow::Ask(subrequest) => x.asked = Some(ask(g, x, *subrequest).await),
+                other => return other,
+            }
+        }
+        x.asked = None;
+    }
+    Flow::Next
+}
+
+/// Where the request belongs, and whether it may be there.
+fn find_location(g: &Rc<Generation>, x: &mut Exchange) -> Flow {
+    let server = &g.plan.servers[x.server];
+    let destination = match server.router.find(x) {
+        Ok(destination) => destination,
+        Err(e) => {
+            x.log(Level::Alert, format_args!("pcre2_match() failed: {e} on \"{}\"", String::from_utf8_lossy(&x.uri)));
+            return Flow::Answer(Answer::Status(500));
+        }
+    };
+    let id = match destination {
+        Destination::Nowhere => server.own,
+        Destination::Location(id) | Destination::Slash(id) => id,
+    };
+    x.here = g.here(id).clone();
+    let settings = &x.here.settings;
+    if settings.internal && !x.internal {
+        return Flow::Answer(Answer::Status(404));
+    }
+    if let Framing::Length(length) = x.head.framing {
+        let limit = settings.client_max_body_size;
+        if limit > 0 && length > limit && x.depth == 0 {
+            x.log(Level::Error, format_args!("client intended to send too large body: {length} bytes"));
+            return Flow::Answer(Answer::Status(413));
+        }
+    }
+    if let Destination::Slash(_) = destination {
+        let path = [settings.name.as_bytes()].concat();
+        return slash_redirect(x, &path);
+    }
+    Flow::Next
+}
+
+/// Sends the client to the location's name with its slash.
+fn slash_redirect(x: &mut Exchange, path: &[u8]) -> Flow {
+    let mut escaped = Vec::with_capacity(path.len() + x.args.len() + 1);
+    crate::http::uri::escape(crate::http::uri::Escape::Uri, path, &mut escaped);
+    if !x.args.is_empty() {
+        escaped.push(b'?');
+        escaped.extend_from_slice(&x.args);
+    }
+    let mut location = Vec::new();
+    redirect::location(x, &escaped, &mut location);
+    x.answer.clear();
+    x.answer.fields.push_known(Known::Location, b"Location", &location);
+    Flow::Answer(Answer::Status(301))
+}
+
+/// Nothing in the location answers: nginx's words for a directory and for the rest.
+fn no_content(x: &mut Exchange) -> Flow {
+    if x.uri.ends_with(b"/") {
+        x.log(Level::Error, format_args!("directory index of \"{}\" is forbidden", String::from_utf8_lossy(&x.uri)));
+        return Flow::Answer(Answer::Status(403));
+    }
+    Flow::Answer(Answer::Status(404))
+}
+
+/// Makes it another request inside, within bounds.
+fn relocate(g: &Rc<Generation>, x: &mut Exchange, relocation: Relocation) -> Stop {
+    x.relocations += 1;
+    if x.relocations > RELOCATIONS_MAX {
+        x.log(
+            Level::Error,
+            format_args!(
+                "rewrite or internal redirection cycle while internally redirecting to \"{}\"",
+                match &relocation {
+                    Relocation::Uri { uri, .. } => String::from_utf8_lossy(uri).into_owned(),
+                    Relocation::Named(name) => format!("@{name}"),
+                }
+            ),
+        );
+        return Stop::Answer(page(x, 500));
+    }
+    match relocation {
+        Relocation::Uri { uri, args } => {
+            x.relocate(&uri, args.as_deref());
+            x.here = g.here(g.plan.servers[x.server].own).clone();
+            Stop::Relocated(Start::ServerRewrite)
+        }
+        Relocation::Named(name) => {
+            let Some(&id) = g.plan.servers[x.server].named.get(&name) else {
+                x.log(Level::Error, format_args!("could not find named location \"@{name}\""));
+                return Stop::Answer(page(x, 500));
+            };
+            x.here = g.here(id).clone();
+            x.internal = true;
+            x.uri_is_original = false;
+            Stop::Relocated(Start::Location)
+        }
+    }
+}
+
+/// What stands in for a bare status: the `error_page` for it, else the built-in page.
+fn stand_in(g: &Rc<Generation>, x: &mut Exchange, status: u16) -> Stop {
+    // These end the connection, as in nginx: what follows on it cannot be told apart, or the
+    // client is to come back another way.
+    if matches!(status, 400 | 408 | 413 | 414 | 494..=497 | 499..=501) {
+        x.keep_alive = false;
+    }
+    if status == 499 {
+        x.answer.clear();
+        x.answer.status = status;
+        return Stop::Answer(Answer::Close);
+    }
+    let here = x.here.clone();
+    let wanted = here.settings.error_pages.iter().find(|page| page.statuses.contains(&status));
+    let Some(error_page) = wanted.filter(|_| !x.in_error_page && x.relocations < RELOCATIONS_MAX) else {
+        return Stop::Answer(page(x, status));
+    };
+    if !here.settings.recursive_error_pages {
+        x.in_error_page = true;
+    }
+    x.error_status = match error_page.overwrite {
+        None => Some(status),
+        Some(0) => None,
+        Some(overwrite) => Some(overwrite),
+    };
+    serve_error_page(g, x, error_page)
+}
+
+fn serve_error_page(g: &Rc<Generation>, x: &mut Exchange, error_page: &ErrorPage) -> Stop {
+    let target = error_page.target.value(x);
+    match target.first() {
+        Some(b'/') => {
+            let (path, args) = match target.iter().position(|b| *b == b'?') {
+                Some(at) => (target[..at].to_vec(), Some(target[at + 1..].to_vec())),
+                None => (target, Some(Vec::new())),
+            };
+            if x.head.method != Method::Head {
+                x.head.method = Method::Get;
+            }
+            relocate(g, x, Relocation::Uri { uri: path, args })
+        }
+        Some(b'@') => {
+            let name = String::from_utf8_lossy(&target[1..]).into_owned();
+            relocate(g, x, Relocation::Named(name.into()))
+        }
+        _ => {
+            // A URL: the client is sent there.
+            let redirect = x.error_status.take().filter(|s| matches!(s, 301 | 302 | 303 | 307 | 308)).unwrap_or(302);
+            x.answer.clear();
+            x.answer.fields.push_known(Known::Location, b"Location", &target);
+            Stop::Answer(page(x, redirect))
+        }
+    }
+}
+
+/// The built-in page for a status. Fields that the step has put into the answer stay.
+fn page(x: &mut Exchange, status: u16) -> Answer {
+    let token = match x.here.settings.server_tokens {
+        ServerTokens::Off => crate::SERVER,
+        ServerTokens::On | ServerTokens::Build => crate::SERVER_VERSION,
+    };
+    let mut body = Vec::new();
+    let has_page = crate::http::status::error_page(status, token, &mut body);
+    x.answer.status = status;
+    x.answer.reason.clear();
+    x.answer.content_type.clear();
+    if has_page {
+        x.answer.content_type.extend_from_slice(b"text/html");
+    }
+    x.answer.length = Some(body.len() as u64);
+    Answer::Ready(Body::Bytes(body))
+}
+
+/// Runs a subrequest to its end and keeps what came of it.
+fn ask<'a>(g: &'a Rc<Generation>, x: &'a Exchange, asked: Subrequest) -> Pin<Box<dyn Future<Output = Asked> + 'a>> {
+    Box::pin(async move {
+        if x.depth >= SUBREQUEST_DEPTH_MAX {
+            x.log(Level::Error, format_args!("subrequests cycle while processing \"{}\"", String::from_utf8_lossy(&asked.uri)));
+            let mut refused = Asked::default();
+            refused.head.status = 500;
+            return refused;
+        }
+        let own = g.here(g.plan.servers[x.server].own);
+        let mut sub = Recycled::take(&x.connection, &g.locals, own);
+        sub.input = crate::base::buffer::Buffer::with_capacity(x.input.len());
+        sub.input.append(x.input.filled());
+        sub.head = x.head.clone();
+        sub.head.method = if x.is_head() { Method::Head } else { Method::Get };
+        sub.head.framing = Framing::None;
+        sub.host.clone_from(&x.host);
+        sub.server = x.server;
+        sub.uri.clone_from(&asked.uri);
+        sub.args.clone_from(&asked.args);
+        sub.internal = true;
+        sub.uri_is_original = false;
+        sub.depth = x.depth + 1;
+        sub.source = Source::None;
+        sub.body = RequestBody::Memory(Vec::new());
+        let answer = run(g, &mut sub).await;
+        let mut result = Asked::default();
+        if let Answer::Ready(body) = answer {
+            result.body = collect(&mut sub, body).await;
+        }
+        std::mem::swap(&mut result.head, &mut sub.answer);
+        result
+    })
+}
+
+/// The first bytes of a subrequest's body; the rest is not read.
+async fn collect(x: &mut Exchange, body: Body) -> Vec<u8> {
+    let mut kept = Vec::new();
+    match body {
+        Body::None | Body::Tunnel(_) => {}
+        Body::Bytes(bytes) => kept = bytes,
+        Body::File(mut file) => {
+            while let (true, Ok(Some(piece))) = (kept.len() < SUBREQUEST_BODY_MAX, file.next().await) {
+                kept.extend_from_slice(piece.filled());
+            }
+        }
+        Body::Upstream(mut upstream) => {
+            while let (true, Ok(Some(piece))) = (kept.len() < SUBREQUEST_BODY_MAX, upstream.next(&mut x.alarm).await) {
+                kept.extend_from_slice(piece.filled());
+            }
+        }
+    }
+    kept.truncate(SUBREQUEST_BODY_MAX);
+    kept
+}
