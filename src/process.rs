@@ -81,6 +81,28 @@ pub enum Task {
 
 /// Does what was asked for; the exit code is nginx's.
 pub fn run(invocation: Invocation) -> ExitCode {
+    run_then(invocation, || ())
+}
+
+/// The same for a program that has threads and files of its own: `end` is called when it is over,
+/// and the process may end without returning from here, since shards cannot be taken down.
+pub fn run_then(invocation: Invocation, end: fn()) -> ExitCode {
+    let code = dispatch(invocation, end);
+    end();
+    code
+}
+
+/// Holds back the signals that [`run`] reads, in this thread and those it starts from now on. A
+/// program with threads of its own calls it before it starts them: one that got such a signal would
+/// end the process at once.
+///
+/// # Errors
+/// What signalfd(2) reports.
+pub fn hold_signals() -> std::io::Result<()> {
+    signal::Signals::new(signal::Role::Master).map(drop)
+}
+
+fn dispatch(invocation: Invocation, end: fn()) -> ExitCode {
     os::ignore_broken_pipes();
     let Invocation { conf, prefix, error_log, globals, quiet, task } = invocation;
     let origin = origin::resolve(conf.as_deref(), prefix.as_deref(), error_log.as_deref(), globals);
@@ -88,7 +110,7 @@ pub fn run(invocation: Invocation) -> ExitCode {
     let log_path = origin.error_log.as_deref().unwrap_or(default_error_log());
     let log = logs::initial(log_path, level).with_console(true);
     match task {
-        Task::Serve => master::run(origin, log),
+        Task::Serve => master::run(origin, log, end),
         Task::Test { dump } => check::run(&origin, quiet, dump, &log),
         Task::Signal(verb) => {
             let read = Configuration::read(&origin, &log);

@@ -35,7 +35,8 @@ pub struct Bench {
 impl Bench {
     /// Reads and checks a text, to which an empty `events` block is added.
     pub fn new(text: &str, features: &[&'static Feature]) -> Bench {
-        let features: Vec<&'static Feature> = [&core::FEATURE].into_iter().chain(features.iter().copied()).collect();
+        let features: Vec<&'static Feature> =
+            [&core::FEATURE].into_iter().chain(features.iter().copied()).collect();
         let specs = features.iter().flat_map(|feature| feature.directives).collect();
         let registry = Registry { specs, refused: &[] };
         let mut files = Snapshot::default();
@@ -43,7 +44,8 @@ impl Bench {
         let folder = Path::new("/conf");
         let (tree, _) = crate::conf::load(Path::new(CONF), "", folder, &mut files, &registry)
             .unwrap_or_else(|error| panic!("{error}"));
-        let origin = Origin { conf: CONF.into(), prefix: folder.into(), globals: String::new(), error_log: None };
+        let origin =
+            Origin { conf: CONF.into(), prefix: folder.into(), globals: String::new(), error_log: None };
         Bench { tree, origin, registry, features }
     }
 

@@ -92,6 +92,15 @@ impl H1Body {
         !self.ahead.is_empty()
     }
 
+    /// Sends the `100 Continue` that is owed, if one is.
+    pub fn send_continue(&mut self) {
+        if std::mem::take(&mut self.continue_due) {
+            // What does not fit into an empty socket buffer of a client that waits will not be
+            // read by it either; the body then times out.
+            let _ = self.stream.send_now(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+    }
+
     /// Whether the client waits for a `100 Continue` that was not sent yet.
     pub fn owes_continue(&self) -> bool {
         self.continue_due
@@ -134,11 +143,7 @@ impl H1Body {
 
     /// Reads once more into `ahead`; false at the end of the stream.
     async fn fill(&mut self, alarm: &mut Alarm, timeout: Duration) -> Result<bool, BodyFault> {
-        if std::mem::take(&mut self.continue_due) {
-            // What does not fit into an empty socket buffer of a client that waits will not be
-            // read by it either; the body then times out.
-            let _ = self.stream.send_now(b"HTTP/1.1 100 Continue\r\n\r\n");
-        }
+        self.send_continue();
         let mut ahead = std::mem::take(&mut self.ahead);
         if ahead.capacity() == 0 || (ahead.is_empty() && ahead.capacity() < self.wanted()) {
             ahead = Buffer::with_capacity(self.wanted());

@@ -76,6 +76,7 @@ impl Exchange {
             }
             Err(fault) => {
                 self.keep_alive = false;
+                self.client_gone = fault == BodyFault::Closed;
                 Err(self.body_fault(fault))
             }
         }
@@ -89,7 +90,6 @@ impl Exchange {
             }
             BodyFault::Closed => {
                 self.log(Level::Info, format_args!("client prematurely closed connection"));
-                // nginx answers 400 to a connection that may still be read from.
                 400
             }
             BodyFault::Malformed => {

@@ -8,6 +8,7 @@ use super::local::Locals;
 use super::settings::Here;
 use super::step::Asked;
 use super::trace::UpstreamTrace;
+use super::upload::Upload;
 use super::variable::{Matched, Values};
 use crate::base::buffer::Buffer;
 use crate::base::limits::{FREE_EXCHANGES_MAX, SCRATCH_KEEP_BYTES};
@@ -78,6 +79,10 @@ pub struct Exchange {
     pub upstream_head: ResponseHead,
     /// The bytes that head was parsed from.
     pub upstream_input: Buffer,
+    /// What of the body is still to be sent while the answer comes back.
+    pub upload: Option<Box<Upload>>,
+    /// The client left while its body was read: nobody is there to answer.
+    pub client_gone: bool,
     /// Memory for texts that are made and sent at once.
     pub scratch: Vec<u8>,
     /// The host and port `proxy_pass` names, as `$proxy_host` shows them.
@@ -230,6 +235,8 @@ impl Recycled {
                 upstream: UpstreamTrace::default(),
                 upstream_head: ResponseHead::default(),
                 upstream_input: Buffer::default(),
+                upload: None,
+                client_gone: false,
                 scratch: Vec::new(),
                 proxy_host: Vec::new(),
                 matched: Matched::default(),
@@ -306,6 +313,8 @@ impl Exchange {
         self.upstream.clear();
         self.upstream_head.clear();
         self.upstream_input = Buffer::default();
+        self.upload = None;
+        self.client_gone = false;
         self.matched.clear();
         self.values.clear();
         self.asked = None;

@@ -15,4 +15,5 @@ pub mod settings;
 pub mod step;
 pub mod template;
 pub mod trace;
+pub mod upload;
 pub mod variable;

@@ -37,7 +37,8 @@ impl Pattern {
         let bounded = format!("(*LIMIT_MATCH={REGEX_MATCH_LIMIT}){source}");
         let mut builder = RegexBuilder::new();
         builder.caseless(caseless).jit_if_available(true);
-        let regex = builder.build(&bounded).map_err(|e| e.to_string())?;
+        let prefix = bounded.len() - source.len();
+        let regex = builder.build(&bounded).map_err(|e| compile_error(&e, source, prefix))?;
         if regex.captures_len() > CAPTURES_MAX {
             return Err(format!("more than {CAPTURES_MAX} capture groups"));
         }
@@ -88,6 +89,18 @@ impl Pattern {
             }
             Ok(true)
         })
+    }
+}
+
+/// PCRE's message as nginx shows it: with the pattern, and the rest of it from where the fault is.
+fn compile_error(e: &pcre2::Error, source: &str, prefix: usize) -> String {
+    let shown = e.to_string();
+    let message = shown.split_once(": ").map_or(shown.as_str(), |(_, rest)| rest);
+    let message = message.split_once(": ").map_or(message, |(_, rest)| rest);
+    let at = e.offset().unwrap_or(0).saturating_sub(prefix);
+    match source.get(at..).filter(|rest| !rest.is_empty()) {
+        Some(rest) => format!("{message} in \"{source}\" at \"{rest}\""),
+        None => format!("{message} in \"{source}\""),
     }
 }
 

@@ -2,6 +2,7 @@
 //! into the location that is open.
 
 use super::{LocationId, Origin};
+use crate::base::process_settings::Level;
 use crate::conf::{Diagnostic, Directive, Sources, Word};
 use crate::pipeline::local::{Layout, ShardFacts, Slot};
 use crate::pipeline::pattern::Pattern;
@@ -169,7 +170,10 @@ impl<'a> Builder<'a> {
             .filter(|(_, place)| !place.defined)
             .min_by_key(|(_, place)| place.index)?;
         let word = place.first_use.as_ref()?;
-        Some(self.error(word, format!("unknown \"{name}\" variable")))
+        // nginx finds it when all is read and names no place; the hint does.
+        let line = self.sources.path(word.place.file).display();
+        let hint = format!("it is used in {line}:{}", word.place.line);
+        Some(Diagnostic::new(Level::Emerg, format!("unknown \"{name}\" variable")).with_hint(hint))
     }
 
     /// A regular expression; its named groups become variables.
@@ -178,7 +182,7 @@ impl<'a> Builder<'a> {
     /// PCRE's message, in nginx's words.
     pub fn pattern(&mut self, source: &str, caseless: bool, word: &Word) -> Result<PlacedPattern, Diagnostic> {
         let pattern = Pattern::new(source, caseless)
-            .map_err(|e| self.error(word, format!("pcre2_compile() failed: {e} in \"{source}\"")))?;
+            .map_err(|e| self.error(word, format!("pcre2_compile() failed: {e}")))?;
         let named: Vec<(String, usize)> = pattern.named().to_vec();
         let places = named.into_iter().map(|(name, group)| (group, self.define(&name))).collect();
         Ok(PlacedPattern { pattern, places })
@@ -232,6 +236,12 @@ impl<'a> Builder<'a> {
     /// A location that was ended.
     pub(super) fn location(&self, id: LocationId) -> &Settings {
         &self.locations[id]
+    }
+
+    /// Drops the open location: it was only looked at for its faults.
+    pub fn discard(&mut self) {
+        self.open = None;
+        self.server = None;
     }
 
     /// The server whose locations are compiled now.

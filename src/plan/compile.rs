@@ -47,6 +47,9 @@ pub fn compile(
             gather.server(&scope.child(server, Context::SERVER), server, &mut b)?;
         }
     }
+    for feature in features {
+        (feature.end)(&mut b);
+    }
     if let Some(error) = b.undefined() {
         return Err(error);
     }

@@ -21,7 +21,12 @@ pub struct Feature {
     /// Compiles what holds in one location (or at a server's own level): adds steps, filters, log
     /// steps to the location the builder has open.
     pub location: fn(&Scope<'_>, &mut Builder<'_>) -> Result<(), Diagnostic>,
+    /// Called once, after all servers: what could not be known before.
+    pub end: fn(&mut Builder<'_>),
 }
+
+/// For a feature that has nothing left to do at the end.
+pub fn no_end(_: &mut Builder<'_>) {}
 
 /// For a feature that has nothing to do at a level.
 pub fn nothing(_: &Scope<'_>, _: &mut Builder<'_>) -> Result<(), Diagnostic> {

@@ -92,7 +92,7 @@ fn port_range(text: &str) -> Option<Vec<u16>> {
 fn option(b: &Builder<'_>, line: &mut ListenLine, word: &Word) -> Result<(), Diagnostic> {
     let text = word.text.as_str();
     let (name, given) = text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
-    let invalid = || b.error(word, format!("invalid {name} \"{}\"", given.unwrap_or_default()));
+    let invalid = || b.error(word, format!("invalid {name} \"{text}\""));
     if matches!(name, "default_server" | "default") && given.is_none() {
         line.default_server = true;
         return Ok(());
@@ -152,8 +152,12 @@ fn keepalive(text: &str) -> Option<TcpKeepalive> {
         "off" => return Some(TcpKeepalive { on: false, ..none }),
         _ => {}
     }
-    let parts: Vec<&str> = text.split(':').collect();
-    let [idle, interval, count] = parts[..] else { return None };
+    let mut parts = text.split(':');
+    let mut next = || parts.next().unwrap_or_default();
+    let (idle, interval, count) = (next(), next(), next());
+    if parts.next().is_some() {
+        return None;
+    }
     let seconds = |text: &str| -> Option<Option<u32>> {
         if text.is_empty() {
             return Some(None);
@@ -266,7 +270,8 @@ mod tests {
     fn keepalive_and_ranges() {
         assert_eq!(keepalive("30m::10").map(|k| (k.idle_s, k.interval_s, k.count)), Some((Some(1800), None, Some(10))));
         assert_eq!(keepalive("::"), None);
-        assert_eq!(keepalive("1:2"), None);
+        assert_eq!(keepalive("1m").map(|k| k.idle_s), Some(Some(60)));
+        assert_eq!(keepalive("1:2:3:4"), None);
         assert_eq!(port_range("8080-8082"), Some(vec![8080, 8081, 8082]));
         assert_eq!(port_range("8082-8080"), None);
         assert_eq!(port_range("0"), None);

@@ -37,15 +37,16 @@ use crate::plan::Origin;
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
 /// Reads the configuration, starts everything, and serves until a signal ends it. Returns in the
-/// master, and in the process that was started when it has left a daemon behind.
-pub fn run(origin: Origin, log: ErrorLog) -> ExitCode {
+/// master, and in the process that was started when it has left a daemon behind; under
+/// `master_process off` the process ends here, after a call of `end`.
+pub fn run(origin: Origin, log: ErrorLog, end: fn()) -> ExitCode {
     let master = match Master::prepared(origin, log) {
         Ok(Begun::Master(master)) => master,
         Ok(Begun::Left(serves)) => return if serves { ExitCode::SUCCESS } else { ExitCode::FAILURE },
         Err(()) => return ExitCode::FAILURE,
     };
     // The master is gone, with every descriptor it held, when its child becomes the worker.
-    match master.serve() {
+    match master.serve(end) {
         End::Exit(code) => code,
         End::Worker(start) => worker::run(*start),
     }
@@ -110,11 +111,12 @@ pub struct Master {
 }
 
 impl Master {
-    fn serve(mut self: Box<Self>) -> End {
+    fn serve(mut self: Box<Self>, before_exit: fn()) -> End {
         let mut step = self.launch();
         loop {
             if let ControlFlow::Break(end) = step {
                 if let (DataPlane::Here(_), End::Exit(_)) = (&self.data_plane, &end) {
+                    before_exit();
                     // Shards may still run on other threads.
                     os::exit_now(i32::from(!self.serves));
                 }

@@ -11,8 +11,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The state of one shard, on its own thread.
 pub struct Shard {
-    /// Its number, from 0.
-    pub number: usize,
     /// What drives its sockets.
     pub driver: Driver,
     generation: RefCell<Rc<Generation>>,
@@ -41,9 +39,8 @@ pub fn next_connection() -> u64 {
 
 impl Shard {
     /// A shard that serves by `generation`.
-    pub fn new(number: usize, driver: Driver, generation: Generation, gauge: Arc<AtomicUsize>) -> Shard {
+    pub fn new(driver: Driver, generation: Generation, gauge: Arc<AtomicUsize>) -> Shard {
         Shard {
-            number,
             driver,
             generation: RefCell::new(Rc::new(generation)),
             connections: Cell::new(0),

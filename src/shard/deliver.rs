@@ -9,7 +9,9 @@ use crate::http::chunked::{CHUNK_TAIL, LAST_CHUNK, chunk_head};
 use crate::net::h1_body::BodyFault;
 use crate::net::stream::Stream;
 use crate::pipeline::answer::{Answer, Body};
+use crate::pipeline::body::Source;
 use crate::pipeline::exchange::Exchange;
+use crate::pipeline::upload::{Rest, Upload, alongside};
 use crate::upstream::client::UpstreamBody;
 use std::time::Instant;
 
@@ -74,8 +76,15 @@ pub async fn run(x: &mut Exchange, stream: &Stream, answer: Answer) -> Sent {
         return tunnel::run(x, stream, upstream).await;
     }
     let coding = coding(x, &body);
-    if coding == Coding::UntilClose || x.owes_continue() {
+    if coding == Coding::UntilClose {
         x.keep_alive = false;
+    }
+    if x.owes_continue() {
+        // nginx invites the body even so, and throws it away, to keep the connection in step.
+        match &mut x.source {
+            Source::H1(body) if x.keep_alive => body.send_continue(),
+            _ => x.keep_alive = false,
+        }
     }
     if x.version() == Version::Http09 {
         x.keep_alive = false;
@@ -129,6 +138,10 @@ async fn send(x: &mut Exchange, sink: &mut Sink<'_>, body: Body, coding: Coding)
             upstream.settle();
             end_attempt(x);
         }
+        if let Some(upload) = x.upload.take() {
+            // There is no answer's body to wait for: the rest of the request is not wanted.
+            give_back(x, *upload);
+        }
         sink.flush(x).await?;
         return Ok(());
     }
@@ -149,7 +162,14 @@ async fn send(x: &mut Exchange, sink: &mut Sink<'_>, body: Body, coding: Coding)
                 }
             }
         },
-        Body::Upstream(upstream) => relay(x, sink, upstream).await,
+        Body::Upstream(upstream) => match x.upload.take() {
+            Some(mut upload) => {
+                let outcome = alongside(relay(x, sink, upstream), upload.run()).await;
+                give_back(x, *upload);
+                outcome
+            }
+            None => relay(x, sink, upstream).await,
+        },
     };
     let outcome = match outcome {
         Ok(()) => {
@@ -167,6 +187,13 @@ async fn send(x: &mut Exchange, sink: &mut Sink<'_>, body: Body, coding: Coding)
     };
     x.body_bytes_sent = x.bytes_sent.saturating_sub(head_len);
     outcome
+}
+
+/// The client's body is its connection's again; what of it is unread is drained with it.
+fn give_back(x: &mut Exchange, upload: Upload) {
+    if let Rest::Client(body) = upload.rest {
+        x.source = Source::H1(*body);
+    }
 }
 
 /// Passes an upstream's body on as it comes.
@@ -283,7 +310,7 @@ impl Sink<'_> {
         while !buffer.is_empty() {
             let write = x.alarm.within(Instant::now() + timeout, self.stream.write(buffer)).await;
             let Ok((result, back)) = write else {
-                x.log(Level::Info, format_args!("client timed out (110: Connection timed out) while sending response to client"));
+                x.log(Level::Info, format_args!("client timed out (110: Connection timed out) while sending to client"));
                 return Err(Broken::Client { reset: x.here.settings.reset_timedout_connection });
             };
             buffer = back;
@@ -294,7 +321,7 @@ impl Sink<'_> {
                 }
                 failed => {
                     if let Err(e) = failed {
-                        x.log(Level::Info, format_args!("send() failed ({e}) while sending response to client"));
+                        x.log(Level::Info, format_args!("send() failed ({e}) while sending to client"));
                     }
                     return Err(Broken::Client { reset: false });
                 }

@@ -223,7 +223,7 @@ async fn run(number: usize, driver: Driver, commands: flume::Receiver<Command>, 
                         running.clone()
                     }
                     None => {
-                        let first = Rc::new(Shard::new(number, driver, generation, gauge.clone()));
+                        let first = Rc::new(Shard::new(driver, generation, gauge.clone()));
                         shard = Some(first.clone());
                         first
                     }

@@ -214,7 +214,8 @@ fn stand_in(g: &Rc<Generation>, x: &mut Exchange, status: u16) -> Stop {
     if matches!(status, 400 | 408 | 413 | 414 | 494..=497 | 499..=501) {
         x.keep_alive = false;
     }
-    if status == 499 {
+    // Nobody is there to answer, or nginx does not answer: the log alone tells.
+    if matches!(status, 408 | 499) || x.client_gone {
         x.answer.clear();
         x.answer.status = status;
         return Stop::Answer(Answer::Close);

@@ -45,10 +45,14 @@ impl Pool {
 
     /// The connection to `peer` that was used last and is still open.
     pub fn take(&self, peer: usize) -> Option<Kept> {
+        let (now, timeout) = (Instant::now(), self.shared.settings.timeout);
         let mut idle = self.shared.idle.borrow_mut();
         while let Some(at) = idle.iter().rposition(|idle| idle.peer == peer) {
             let found = idle.remove(at);
-            if found.kept.stream.quiet() == Quiet::Open {
+            // `keepalive_timeout` is exact here; the sweep only sees to it that nothing is kept long
+            // after it.
+            let fresh = now.saturating_duration_since(found.since) < timeout;
+            if fresh && found.kept.stream.quiet() == Quiet::Open {
                 return Some(found.kept);
             }
         }

@@ -12,7 +12,7 @@ use crate::pipeline::local::Slot;
 use crate::pipeline::step::LogStep;
 use crate::pipeline::template::Template;
 use crate::plan::builder::Builder;
-use crate::plan::feature::Feature;
+use crate::plan::feature::{Feature, no_end};
 use ahash::AHashMap;
 use escape::Escape;
 use format::Format;
@@ -55,6 +55,7 @@ pub const FEATURE: Feature = Feature {
     variables: &[],
     http,
     location,
+    end: no_end,
 };
 
 /// The log of a configuration that names none, relative to the prefix.

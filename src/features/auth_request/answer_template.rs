@@ -40,7 +40,8 @@ impl AnswerTemplate {
         let mut before = word.text.as_str();
         let mut from = 0;
         while let Some(at) = before.get(from..).and_then(|rest| rest.find('$')).map(|at| from + at) {
-            let (text, after) = (before.get(..at).unwrap_or_default(), before.get(at + 1..).unwrap_or_default());
+            let (text, after) =
+                (before.get(..at).unwrap_or_default(), before.get(at + 1..).unwrap_or_default());
             let (name, rest) = name(after);
             let Some(part) = part(name) else {
                 from = at + 1;

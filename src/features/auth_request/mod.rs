@@ -10,7 +10,7 @@ use crate::pipeline::answer::Answer;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::step::{Asked, Flow, Phase, QuickStep, Subrequest};
 use crate::plan::builder::Builder;
-use crate::plan::feature::{Feature, nothing};
+use crate::plan::feature::{Feature, no_end, nothing};
 use answer_template::AnswerTemplate;
 
 const HSL: Context = Context::HTTP.or(Context::SERVER).or(Context::LOCATION);
@@ -41,6 +41,7 @@ pub const FEATURE: Feature = Feature {
     variables: &[],
     http: nothing,
     location,
+    end: no_end,
 };
 
 /// `auth_request` in one location.
@@ -130,15 +131,24 @@ mod tests {
     }
 
     /// Runs the step of `/` twice, with an answer between, and shows what came of it.
-    fn asked<T>(directives: &str, status: u16, fields: &[(&str, &str)], look: impl FnOnce(&mut Exchange, Flow) -> T) -> T {
+    fn asked<T>(
+        directives: &str,
+        status: u16,
+        fields: &[(&str, &str)],
+        look: impl FnOnce(&mut Exchange, Flow) -> T,
+    ) -> T {
         Bench::new(&in_location(directives), &[&FEATURE]).exchange("/", |x| {
             let here = x.here.clone();
-            let [Step::Quick(step)] = here.settings.steps(Phase::Access) else { panic!("not one quick step") };
+            let [Step::Quick(step)] = here.settings.steps(Phase::Access) else {
+                panic!("not one quick step")
+            };
             let Flow::Ask(question) = step.run(x) else { panic!("nothing was asked") };
             assert_eq!((&*question.uri, &*question.args), (&b"/auth"[..], &b""[..]));
             let mut answer = Asked::default();
             answer.head.status = status;
-            fields.iter().for_each(|(name, value)| answer.head.fields.push(name.as_bytes(), value.as_bytes()));
+            fields
+                .iter()
+                .for_each(|(name, value)| answer.head.fields.push(name.as_bytes(), value.as_bytes()));
             x.asked = Some(answer);
             let flow = step.run(x);
             look(x, flow)
@@ -155,9 +165,14 @@ mod tests {
 
     #[test]
     fn the_answer_decides() {
-        for (status, want) in
-            [(200, "next"), (204, "next"), (401, "status 401"), (403, "status 403"), (404, "status 500"), (302, "status 500")]
-        {
+        for (status, want) in [
+            (200, "next"),
+            (204, "next"),
+            (401, "status 401"),
+            (403, "status 403"),
+            (404, "status 500"),
+            (302, "status 500"),
+        ] {
             assert_eq!(asked("auth_request /auth;", status, &[], |_, flow| shown(&flow)), want, "{status}");
         }
     }
@@ -176,7 +191,12 @@ mod tests {
         let text = "auth_request /auth; auth_request_set $who \"<${upstream_http_x_user}>\";
             auth_request_set $session $upstream_cookie_sid; auth_request_set $status2 $upstream_status;
             auth_request_set $args $upstream_http_none$who;";
-        let fields = [("X-User", "anna"), ("Set-Cookie", "a=1; Path=/"), ("Set-Cookie", "SID=2; Path=/"), ("X-User", "b")];
+        let fields = [
+            ("X-User", "anna"),
+            ("Set-Cookie", "a=1; Path=/"),
+            ("Set-Cookie", "SID=2; Path=/"),
+            ("X-User", "b"),
+        ];
         asked(text, 204, &fields, |x, flow| {
             assert_eq!(shown(&flow), "next");
             let values: Vec<_> = (0..3).map(|place| x.values.at(place).unwrap().to_vec()).collect();
@@ -187,13 +207,16 @@ mod tests {
 
     #[test]
     fn off_and_subrequests_are_let_through() {
-        let text = "http { auth_request /auth; server { location /off { auth_request off; } location /in { } } }";
+        let text =
+            "http { auth_request /auth; server { location /off { auth_request off; } location /in { } } }";
         let bench = Bench::new(text, &[&FEATURE]);
         assert_eq!(bench.exchange("/off", |x| x.here.settings.steps(Phase::Access).len()), 0);
         bench.exchange("/in", |x| {
             x.depth = 1;
             let here = x.here.clone();
-            let [Step::Quick(step)] = here.settings.steps(Phase::Access) else { panic!("not one quick step") };
+            let [Step::Quick(step)] = here.settings.steps(Phase::Access) else {
+                panic!("not one quick step")
+            };
             assert_eq!(shown(&step.run(x)), "next");
         });
     }

@@ -5,7 +5,7 @@ mod directives;
 mod main_context;
 mod settings;
 
-use crate::plan::feature::{Feature, nothing};
+use crate::plan::feature::{Feature, no_end};
 
 pub use main_context::compile as compile_main;
 
@@ -15,6 +15,7 @@ pub const FEATURE: Feature = Feature {
     module: None,
     directives: directives::DIRECTIVES,
     variables: &[],
-    http: nothing,
+    http: settings::look_for_faults,
     location: settings::compile,
+    end: no_end,
 };

@@ -17,6 +17,18 @@ const HEAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// The types nginx knows without a `types` block.
 const DEFAULT_TYPES: &[(&str, &str)] = &[("html", "text/html"), ("gif", "image/gif"), ("jpg", "image/jpeg")];
 
+/// Finds wrong values at the `http` level even where no server uses them, as nginx does.
+///
+/// # Errors
+/// What nginx refuses, in its words.
+pub fn look_for_faults(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
+    let facts = server_facts(scope)?;
+    b.begin_server(facts);
+    compile(scope, b)?;
+    b.discard();
+    Ok(())
+}
+
 /// Compiles a server's own level or a location, and opens it for the other features.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use crate::conf::{Arity, Context, Diagnostic, DirectiveSpec as D, Inherit, Scope
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::step::HeaderFilter;
 use crate::plan::builder::Builder;
-use crate::plan::feature::Feature;
+use crate::plan::feature::{Feature, no_end};
 use added::Added;
 use expires::Setting;
 
@@ -47,6 +47,7 @@ pub const FEATURE: Feature = Feature {
     variables: &[],
     http,
     location,
+    end: no_end,
 };
 
 /// What one location was told.
@@ -132,7 +133,10 @@ mod tests {
         assert_eq!(filtered(&text, |_| ()), "A: 1\nC: 2\n");
         assert_eq!(filtered(&text, |x| x.answer.status = 404), "C: 2\n");
         assert_eq!(filtered(&text, |x| x.depth = 1), "");
-        assert_eq!([200, 202, 205, 302, 305, 308, 400].map(is_safe), [true, false, false, true, false, true, false]);
+        assert_eq!(
+            [200, 202, 205, 302, 305, 308, 400].map(is_safe),
+            [true, false, false, true, false, true, false]
+        );
     }
 
     #[test]
@@ -149,7 +153,9 @@ mod tests {
     #[test]
     fn levels_replace_or_add_up() {
         let nested = |http: &str, server: &str, location: &str| {
-            let text = format!("http {{ add_header H 1; {http} server {{ {server} location / {{ {location} }} }} }}");
+            let text = format!(
+                "http {{ add_header H 1; {http} server {{ {server} location / {{ {location} }} }} }}"
+            );
             filtered(&text, |_| ())
         };
         assert_eq!(nested("", "", ""), "H: 1\n");
@@ -158,7 +164,10 @@ mod tests {
         assert_eq!(nested("", "", "add_header_inherit off;"), "");
         let all = nested("add_header_inherit merge;", "add_header S 1;", "add_header L 1;");
         assert_eq!(all, "L: 1\nS: 1\nH: 1\n");
-        assert_eq!(nested("", "add_header S 1;", "add_header L 1; add_header_inherit merge;"), "L: 1\nS: 1\n");
+        assert_eq!(
+            nested("", "add_header S 1;", "add_header L 1; add_header_inherit merge;"),
+            "L: 1\nS: 1\n"
+        );
     }
 
     #[test]

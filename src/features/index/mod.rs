@@ -7,7 +7,7 @@ use crate::features::static_files::ServesFiles;
 use crate::pipeline::step::Phase;
 use crate::pipeline::template::Template;
 use crate::plan::builder::Builder;
-use crate::plan::feature::{Feature, nothing};
+use crate::plan::feature::{Feature, no_end, nothing};
 
 use find::IndexFiles;
 
@@ -30,6 +30,7 @@ pub const FEATURE: Feature = Feature {
     variables: &[],
     http: nothing,
     location,
+    end: no_end,
 };
 
 fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {

@@ -8,7 +8,7 @@ use crate::base::address::Address;
 use crate::base::buffer::Buffer;
 use crate::base::limits::{BUFFER_BYTES, INTERIM_ANSWERS_MAX, RESPONSE_FIELDS_MAX, WATCH_CLIENT_AFTER_MS};
 use crate::base::process_settings::Level;
-use crate::http::chunked::{CHUNK_TAIL, LAST_CHUNK, chunk_head};
+use crate::http::chunked::LAST_CHUNK;
 use crate::http::{Framing, HeadLimits, Method, Parsed};
 use crate::net::deadline::{First, first};
 use crate::net::stream::{Quiet, Stream};
@@ -17,6 +17,7 @@ use crate::pipeline::body::{RequestBody, Source};
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::step::{Flow, WaitingStep};
 use crate::pipeline::trace::Attempt;
+use crate::pipeline::upload::{self, Rest, Upload};
 use crate::upstream::balance::{Tried, Verdict};
 use crate::upstream::client::{Hold, Members, UpstreamBody};
 use crate::upstream::pool::Kept;
@@ -97,6 +98,7 @@ async fn proxy(settings: &ProxySettings, x: &mut Exchange) -> Flow {
             Ended::Failed(failure) => failure,
         };
         note(x, failure.status());
+        x.upload = None;
         let repeatable = !matches!(x.body, RequestBody::Consumed);
         if left == 0 || !settings.next.allows(failure, method, call.sent, repeatable, begun) {
             break Flow::Answer(Answer::Status(failure.status()));
@@ -230,7 +232,8 @@ impl Call<'_> {
         self.receive(x, kept, clean).await
     }
 
-    /// Sends head and body. `Ok(false)`: the upstream answers already, the rest was not sent.
+    /// Sends head and body. `Ok(false)`: the upstream answers already; what is left of the body is
+    /// in `x.upload`.
     async fn send(&mut self, x: &mut Exchange, stream: &Stream, head: &[u8], streamed: bool) -> Result<bool, Ended> {
         let body_bytes = match &x.body {
             RequestBody::Memory(bytes) => bytes.as_slice(),
@@ -239,43 +242,33 @@ impl Call<'_> {
         let whole = head.len() + body_bytes.len();
         let mut buffer = Buffer::with_capacity(head.len().max(whole.min(BUFFER_BYTES)));
         buffer.append(head);
-        let in_first = buffer.append(body_bytes);
+        let mut offset = buffer.append(body_bytes) as u64;
         self.write(x, stream, buffer).await?;
-        let mut clean = true;
-        let mut offset = in_first as u64;
-        while clean && x.body.len().is_some_and(|len| offset < len) {
-            let piece = match &x.body {
-                RequestBody::Memory(bytes) => {
-                    let mut piece = Buffer::large();
-                    piece.append(&bytes[offset as usize..]);
-                    piece
-                }
-                RequestBody::File(file) => match file.read_at(offset, crate::base::limits::LARGE_BUFFER_BYTES).await {
-                    Ok(piece) if !piece.is_empty() => piece,
-                    _ => {
-                        x.log(Level::Crit, format_args!("reading a buffered request body failed"));
-                        return Err(Ended::Client(500));
-                    }
-                },
-                RequestBody::Unread | RequestBody::Consumed => break,
-            };
-            offset += piece.len() as u64;
-            clean = self.write_watched(x, stream, piece).await?;
-        }
-        if streamed && clean {
-            clean = self.stream_body(x, stream).await?;
-        }
-        Ok(clean)
-    }
-
-    /// Passes the client's body on as it comes.
-    async fn stream_body(&mut self, x: &mut Exchange, stream: &Stream) -> Result<bool, Ended> {
-        let chunked = x.head.framing == Framing::Chunked && !self.settings.own_length;
-        loop {
+        while let Some(length) = x.body.len().filter(|length| offset < *length) {
             if stream.quiet() != Quiet::Open {
+                let kept = std::mem::replace(&mut x.body, RequestBody::Consumed);
+                self.upload_later(x, stream, Rest::Kept(kept, offset), false);
                 return Ok(false);
             }
-            if let Some(false) = wait_for_client(x, stream).await {
+            let Some(piece) = upload::piece_at(&x.body, offset).await else {
+                x.log(Level::Crit, format_args!("reading a buffered request body failed at {offset} of {length}"));
+                return Err(Ended::Client(500));
+            };
+            offset += piece.len() as u64;
+            self.write(x, stream, piece).await?;
+        }
+        if streamed { self.stream_body(x, stream).await } else { Ok(true) }
+    }
+
+    /// Passes the client's body on as it comes, until the upstream begins to answer.
+    async fn stream_body(&mut self, x: &mut Exchange, stream: &Stream) -> Result<bool, Ended> {
+        let chunked = x.head.framing == Framing::Chunked && !self.settings.own_length;
+        while x.body_pending() {
+            if stream.quiet() != Quiet::Open || wait_for_client(x, stream).await == Waited::Upstream {
+                x.body = RequestBody::Consumed;
+                if let Source::H1(body) = std::mem::replace(&mut x.source, Source::None) {
+                    self.upload_later(x, stream, Rest::Client(Box::new(body)), chunked);
+                }
                 return Ok(false);
             }
             let piece = match x.next_body_piece().await {
@@ -284,10 +277,8 @@ impl Call<'_> {
             };
             x.body = RequestBody::Consumed;
             let Some(piece) = piece else { break };
-            let piece = if chunked { framed(&piece) } else { piece };
-            if !self.write_watched(x, stream, piece).await? {
-                return Ok(false);
-            }
+            let piece = if chunked { upload::framed(&piece) } else { piece };
+            self.write(x, stream, piece).await?;
         }
         x.body = RequestBody::Consumed;
         if chunked {
@@ -298,7 +289,20 @@ impl Call<'_> {
         Ok(true)
     }
 
-    /// Writes; nothing else is waited for.
+    /// The rest of the body is sent while the answer is read.
+    fn upload_later(&self, x: &mut Exchange, stream: &Stream, rest: Rest, chunked: bool) {
+        let settings = &x.here.settings;
+        x.upload = Some(Box::new(Upload {
+            rest,
+            to: stream.clone(),
+            chunked,
+            send_timeout: self.settings.send_timeout,
+            read_timeout: settings.client_body_timeout,
+            limit: settings.client_max_body_size,
+        }));
+    }
+
+    /// Writes all of a buffer. An upstream that stops reading because it has answered is no failure.
     async fn write(&mut self, x: &mut Exchange, stream: &Stream, buffer: Buffer) -> Result<(), Ended> {
         let bytes = buffer.len() as u64;
         let deadline = Instant::now() + self.settings.send_timeout;
@@ -308,34 +312,8 @@ impl Call<'_> {
                 count_sent(x, bytes);
                 Ok(())
             }
+            Ok((Err(_), _)) if stream.quiet() == Quiet::Data => Ok(()),
             Ok((Err(e), _)) => Err(self.send_failed(x, stream, &e)),
-            Err(_) => {
-                timed_out(x, "sending request to upstream");
-                Err(Ended::Failed(Failure::Timeout))
-            }
-        }
-    }
-
-    /// Writes a piece of a long body, unless the upstream begins to answer meanwhile: then false,
-    /// and nothing more is to be sent.
-    async fn write_watched(&mut self, x: &mut Exchange, stream: &Stream, buffer: Buffer) -> Result<bool, Ended> {
-        if stream.quiet() != Quiet::Open {
-            return Ok(false);
-        }
-        let bytes = buffer.len() as u64;
-        let deadline = Instant::now() + self.settings.send_timeout;
-        let both = first(stream.write_all(buffer), stream.readable());
-        match x.alarm.within(deadline, both).await {
-            Ok(First::Left((Ok(()), _))) => {
-                count_sent(x, bytes);
-                Ok(true)
-            }
-            Ok(First::Left((Err(e), _))) if stream.quiet() == Quiet::Data => {
-                drop(e);
-                Ok(false)
-            }
-            Ok(First::Left((Err(e), _))) => Err(self.send_failed(x, stream, &e)),
-            Ok(First::Right(_)) => Ok(false),
             Err(_) => {
                 timed_out(x, "sending request to upstream");
                 Err(Ended::Failed(Failure::Timeout))
@@ -522,7 +500,7 @@ impl Call<'_> {
             ahead.append(&input.filled()[len..]);
             input.truncate(len);
         }
-        let keep = clean && x.upstream_head.keep_alive && !x.upstream_head.upgrade;
+        let keep = clean && x.upload.is_none() && x.upstream_head.keep_alive && !x.upstream_head.upgrade;
         let frame = if x.upstream_head.upgrade {
             crate::net::h1_body::Frame::UntilClose
         } else {
@@ -545,33 +523,28 @@ impl Call<'_> {
     }
 }
 
-/// Waits until the client has sent more, or the upstream begins to answer (`Some(false)`). `None`
-/// when there is nothing to wait for.
-async fn wait_for_client(x: &mut Exchange, upstream: &Stream) -> Option<bool> {
+/// What moved first.
+#[derive(PartialEq, Eq)]
+enum Waited {
+    /// The client has sent more, or its time is up, which its own read will tell.
+    Client,
+    /// The upstream begins to answer.
+    Upstream,
+}
+
+/// Waits until the client has sent more of its body, or the upstream begins to answer.
+async fn wait_for_client(x: &mut Exchange, upstream: &Stream) -> Waited {
     let timeout = x.here.settings.client_body_timeout;
-    let Source::H1(body) = &x.source else { return None };
+    let Source::H1(body) = &x.source else { return Waited::Client };
     if body.is_done() || body.has_bytes() || body.owes_continue() {
-        return None;
+        return Waited::Client;
     }
     let client = body.stream().clone();
     let deadline = Instant::now() + timeout;
     match x.alarm.within(deadline, first(client.readable(), upstream.readable())).await {
-        Ok(First::Left(_)) => Some(true),
-        Ok(First::Right(_)) => Some(false),
-        // The body's own wait will say so.
-        Err(_) => None,
+        Ok(First::Right(_)) => Waited::Upstream,
+        Ok(First::Left(_)) | Err(_) => Waited::Client,
     }
-}
-
-/// A piece as a chunk.
-fn framed(piece: &Buffer) -> Buffer {
-    let mut room = [0u8; 18];
-    let head = chunk_head(piece.len(), &mut room);
-    let mut chunk = Buffer::with_capacity(head.len() + piece.len() + CHUNK_TAIL.len());
-    chunk.append(head);
-    chunk.append(piece.filled());
-    chunk.append(CHUNK_TAIL);
-    chunk
 }
 
 fn count_sent(x: &mut Exchange, bytes: u64) {

@@ -12,7 +12,7 @@ use crate::pipeline::template::Template;
 use crate::plan::builder::Builder;
 use crate::upstream::client::Members;
 use ahash::AHashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// What a client's request never passes on by itself: it concerns one connection only, or is
@@ -41,19 +41,36 @@ const HIDDEN: &[&str] = &[
     "X-Accel-Charset",
 ];
 
-/// The smallest head of an answer a buffer must hold.
-const BUFFER_SIZE: u64 = 8 * 1024;
+/// `proxy_buffer_size` when nothing is said: one page.
+const BUFFER_SIZE: u64 = 4 * 1024;
 
 /// Compiles `proxy_pass` of this level, if there is one.
 ///
 /// # Errors
 /// What nginx refuses, in its words.
 pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
-    let Some(directive) = scope.here("proxy_pass").next() else { return Ok(()) };
-    let Some(word) = directive.args.first() else { return Ok(()) };
+    let pass = scope.here("proxy_pass").next().and_then(|directive| Some((directive, directive.args.first()?)));
+    let Some((directive, word)) = pass else { return look_for_faults(scope, b) };
     let target = target(scope, directive, word, b)?;
+    let settings = settings(scope, target, b)?;
+    let name_ends_in_slash = b.settings().name.ends_with('/');
+    b.settings().auto_redirect = name_ends_in_slash;
+    b.waiting(Phase::Content, ProxyStep { settings: Arc::new(settings) });
+    Ok(())
+}
+
+/// A level without `proxy_pass` may still hold wrong values, which nginx finds as it reads.
+pub fn look_for_faults(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
+    if scope.body().iter().any(|directive| directive.name.text.starts_with("proxy_")) {
+        let nowhere = Target::Variable { url: Template::default(), groups: Arc::default() };
+        settings(scope, nowhere, b)?;
+    }
+    Ok(())
+}
+
+fn settings(scope: &Scope<'_>, target: Target, b: &mut Builder<'_>) -> Result<ProxySettings, Diagnostic> {
     let (host, headers, suppressed, own_length) = request_fields(scope, b)?;
-    let settings = ProxySettings {
+    Ok(ProxySettings {
         redirects: redirects(scope, &target, b)?,
         target,
         host,
@@ -70,11 +87,7 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
         next: NextUpstream::compile(scope)?,
         hidden: hidden(scope),
         ignore_client_abort: scope.flag("proxy_ignore_client_abort", false)?,
-    };
-    let name_ends_in_slash = b.settings().name.ends_with('/');
-    b.settings().auto_redirect = name_ends_in_slash;
-    b.waiting(Phase::Content, ProxyStep { settings: Arc::new(settings) });
-    Ok(())
+    })
 }
 
 fn time(scope: &Scope<'_>, name: &str) -> Result<Duration, Diagnostic> {
@@ -90,7 +103,9 @@ fn target(
     let text = word.text.as_str();
     if text.contains('$') {
         let url = b.template(word)?;
-        return Ok(Target::Variable { url, groups: Arc::new(all_groups(b)) });
+        let groups = b.store::<Variables>().groups.clone();
+        b.store::<Variables>().wanted = true;
+        return Ok(Target::Variable { url, groups });
     }
     let Some(rest) = strip_scheme(text) else {
         let https = text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
@@ -152,11 +167,23 @@ fn members(found: &UpstreamRef, b: &mut Builder<'_>) -> MemberSlots {
     MemberSlots { group: found.group.clone(), balancer: found.balancer, pool: found.pool(b) }
 }
 
-/// Every group a URL with variables may name.
-fn all_groups(b: &mut Builder<'_>) -> AHashMap<Box<str>, MemberSlots> {
-    let named: Vec<(Box<str>, UpstreamRef)> =
-        b.store::<Groups>().named().map(|(name, found)| (name.into(), found.clone())).collect();
-    named.into_iter().map(|(name, found)| (name, members(&found, b))).collect()
+/// What URLs with variables may name: filled at the end, when all groups are known.
+#[derive(Default)]
+struct Variables {
+    groups: Arc<OnceLock<AHashMap<Box<str>, MemberSlots>>>,
+    wanted: bool,
+}
+
+/// Gives URLs with variables the groups they may name: `upstream {}` blocks, and the hosts of other
+/// `proxy_pass` lines, as nginx does.
+pub fn end(b: &mut Builder<'_>) {
+    if !b.store::<Variables>().wanted {
+        return;
+    }
+    let all: Vec<(Box<str>, UpstreamRef)> =
+        b.store::<Groups>().all().map(|(name, found)| (name.into(), found.clone())).collect();
+    let slots = all.into_iter().map(|(name, found)| (name, members(&found, b))).collect();
+    let _ = b.store::<Variables>().groups.set(slots);
 }
 
 /// What a URL made of variables means for this request.
@@ -165,7 +192,7 @@ fn all_groups(b: &mut Builder<'_>) -> AHashMap<Box<str>, MemberSlots> {
 /// The status to answer with; the reason is in the error log.
 pub(super) fn resolve_variable(
     url: &[u8],
-    groups: &AHashMap<Box<str>, MemberSlots>,
+    groups: &OnceLock<AHashMap<Box<str>, MemberSlots>>,
     x: &mut Exchange,
 ) -> Result<(Members, Option<Resolved>), u16> {
     let Ok(text) = std::str::from_utf8(url) else {
@@ -182,8 +209,14 @@ pub(super) fn resolve_variable(
         Some(_) => [b"/", uri.as_bytes()].concat(),
         None => uri.as_bytes().to_vec(),
     });
+    if authority.is_empty() {
+        x.log(Level::Error, format_args!("no host in upstream \"\""));
+        return Err(500);
+    }
     let host = authority.strip_suffix(":80").unwrap_or(authority).to_ascii_lowercase();
-    if let Some(found) = groups.get(host.as_str()) {
+    let with_port = format!("{host}:80");
+    let known = groups.get();
+    if let Some(found) = known.and_then(|all| all.get(host.as_str()).or_else(|| all.get(with_port.as_str()))) {
         return Ok((found.members(&x.locals), Some(Resolved { uri })));
     }
     match upstream::literal(authority, 80) {
@@ -255,7 +288,7 @@ fn redirects(
         match directive.args.as_slice() {
             [word] if word.text == "off" => return Ok(Vec::new()),
             [word] if word.text == "default" => {
-                if matches!(target, Target::Variable { .. }) {
+                if matches!(target, Target::Variable { url, .. } if url.as_literal().is_none()) {
                     return Err(scope.error(
                         directive,
                         "\"proxy_redirect default\" cannot be used with \"proxy_pass\" directive with variables",

@@ -8,7 +8,7 @@ mod request;
 mod retry;
 mod settings;
 
-use crate::plan::feature::{Feature, nothing};
+use crate::plan::feature::Feature;
 
 /// The feature.
 pub const FEATURE: Feature = Feature {
@@ -16,6 +16,7 @@ pub const FEATURE: Feature = Feature {
     module: Some("http_proxy"),
     directives: directives::DIRECTIVES,
     variables: &[],
-    http: nothing,
+    http: compile::look_for_faults,
     location: compile::compile,
+    end: compile::end,
 };

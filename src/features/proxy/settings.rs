@@ -9,7 +9,7 @@ use crate::upstream::group::Group;
 use crate::upstream::pool::Pool;
 use ahash::AHashMap;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The content step of a location with `proxy_pass`.
@@ -70,8 +70,8 @@ pub enum Target {
     Variable {
         /// The URL.
         url: Template,
-        /// Groups it may name.
-        groups: Arc<AHashMap<Box<str>, MemberSlots>>,
+        /// Groups it may name; filled when all are known.
+        groups: Arc<OnceLock<AHashMap<Box<str>, MemberSlots>>>,
     },
 }
 

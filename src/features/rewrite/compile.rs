@@ -85,7 +85,8 @@ pub fn variable(
     word: &Word,
     b: &mut Builder<'_>,
 ) -> Result<Option<usize>, Diagnostic> {
-    let is_name = |name: &&str| !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_');
+    let is_name =
+        |name: &&str| !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_');
     let Some(name) = word.text.strip_prefix('$').filter(is_name) else {
         let message = format!("invalid variable name \"{}\"", word.text);
         return Err(scope.error_at(directive, word, message));

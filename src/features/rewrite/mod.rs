@@ -6,7 +6,7 @@ mod media_type;
 mod script;
 
 use crate::conf::{Arity, Context, DirectiveSpec as D, Inherit};
-use crate::plan::feature::{Feature, nothing};
+use crate::plan::feature::{Feature, no_end, nothing};
 
 pub use compile::variable;
 
@@ -34,6 +34,7 @@ pub const FEATURE: Feature = Feature {
     variables: &[],
     http: nothing,
     location: compile::location,
+    end: no_end,
 };
 
 #[cfg(test)]
@@ -114,9 +115,15 @@ mod tests {
         let host = |x: &mut Exchange| x.host = b"example.com".to_vec();
         assert_eq!(answered("return 302 /x?y;", host), "status 302 http://example.com:8080/x?y");
         assert_eq!(answered("return 308 x;", host), "status 308 x");
-        assert_eq!(answered("return https://other.example$none; set $none a;", host), "status 302 https://other.example");
+        assert_eq!(
+            answered("return https://other.example$none; set $none a;", host),
+            "status 302 https://other.example"
+        );
         assert_eq!(answered("absolute_redirect off; return 301 /x;", host), "status 301 /x");
-        assert_eq!(answered("set $a \"\\r\\nb\"; return 301 /$a;", host), "status 301 http://example.com:8080/  b");
+        assert_eq!(
+            answered("set $a \"\\r\\nb\"; return 301 /$a;", host),
+            "status 301 http://example.com:8080/  b"
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub(super) mod tests;
 use crate::conf::{Arity, Context, Diagnostic, DirectiveSpec, Scope};
 use crate::pipeline::step::Phase;
 use crate::plan::builder::Builder;
-use crate::plan::feature::{Feature, nothing};
+use crate::plan::feature::{Feature, no_end, nothing};
 
 use serve::StaticFiles;
 
@@ -29,6 +29,7 @@ pub const FEATURE: Feature = Feature {
     variables: &[],
     http: nothing,
     location,
+    end: no_end,
 };
 
 /// Whether the open location serves files: what `index` has to know.

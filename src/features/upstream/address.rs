@@ -41,7 +41,9 @@ impl<'a> Authority<'a> {
         if let Some(path) = text.strip_prefix(UNIX) {
             return match path.len() {
                 0 => Err("no path in the unix domain socket"),
-                1..=UNIX_PATH_MAX => Ok(Authority { host: text, port: None, place: Place::Unix(path.into()) }),
+                1..=UNIX_PATH_MAX => {
+                    Ok(Authority { host: text, port: None, place: Place::Unix(path.into()) })
+                }
                 _ => Err("too long path in the unix domain socket"),
             };
         }

@@ -47,7 +47,9 @@ fn server(scope: &Scope<'_>, line: &Directive, peers: &mut Vec<PeerSettings>) ->
         }
     }
     let wrong = |what: &str| scope.error_at(line, word, format!("{what} in upstream \"{}\"", word.text));
-    for address in Authority::parse(&word.text).and_then(|found| found.resolve(DEFAULT_PORT)).map_err(wrong)? {
+    for address in
+        Authority::parse(&word.text).and_then(|found| found.resolve(DEFAULT_PORT)).map_err(wrong)?
+    {
         let label = address.to_string().into();
         peers.push(PeerSettings { address, label, ..settings.clone() });
     }
@@ -114,9 +116,8 @@ fn keepalive(scope: &Scope<'_>) -> Result<Keepalive, Diagnostic> {
             }
         };
     }
-    let time = |name, default: Duration| {
-        scope.time_ms(name, default.as_millis() as u64).map(Duration::from_millis)
-    };
+    let time =
+        |name, default: Duration| scope.time_ms(name, default.as_millis() as u64).map(Duration::from_millis);
     keepalive.requests = scope.number("keepalive_requests", keepalive.requests)?;
     keepalive.time = time("keepalive_time", keepalive.time)?;
     keepalive.timeout = time("keepalive_timeout", keepalive.timeout)?;

@@ -9,7 +9,7 @@ use crate::base::address::Address;
 use crate::conf::{Context, Diagnostic, Scope, Word};
 use crate::pipeline::local::Slot;
 use crate::plan::builder::Builder;
-use crate::plan::feature::{Feature, nothing};
+use crate::plan::feature::{Feature, no_end, nothing};
 use crate::upstream::balance::Balancer;
 use crate::upstream::group::{Group, Keepalive, PeerSettings};
 use crate::upstream::pool::Pool;
@@ -21,11 +21,12 @@ use std::sync::Arc;
 /// The feature.
 pub const FEATURE: Feature = Feature {
     name: "upstream",
-    module: None,
+    module: Some("http_upstream_keepalive"),
     directives: directives::DIRECTIVES,
     variables: &[],
     http,
     location: nothing,
+    end: no_end,
 };
 
 /// A group, and where each shard keeps its state of it.
@@ -73,6 +74,11 @@ impl Groups {
             true => self.named.get(name.to_ascii_lowercase().as_str()),
             false => self.named.get(name),
         }
+    }
+
+    /// All groups by their names: those of blocks first, then hosts with their ports.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &UpstreamRef)> {
+        self.named().chain(self.implicit.iter().map(|(name, group)| (&**name, group)))
     }
 
     /// All `upstream {}` blocks with their names in lower case: those a URL made of variables may
@@ -161,7 +167,9 @@ mod tests {
     const FEATURES: &[&Feature] = &[&FEATURE];
 
     fn groups<T>(upstreams: &str, look: impl FnOnce(&mut Builder<'_>, &Word) -> T) -> T {
-        Bench::new(&format!("http {{ {upstreams} }}"), FEATURES).http(|builder, word| look(builder, word)).unwrap()
+        Bench::new(&format!("http {{ {upstreams} }}"), FEATURES)
+            .http(|builder, word| look(builder, word))
+            .unwrap()
     }
 
     fn wrong(upstreams: &str) -> String {
@@ -233,8 +241,14 @@ mod tests {
             ("upstream u { server unix:; }", "no path in the unix domain socket in upstream \"unix:\""),
             ("upstream u { server :80; }", "no host in upstream \":80\""),
             ("upstream u { server a/b; }", "invalid host in upstream \"a/b\""),
-            ("upstream u { server nowhere.invalid:81; }", "host not found in upstream \"nowhere.invalid:81\""),
-            ("upstream u { server 127.0.0.1; keepalive x; }", "invalid value \"x\" in \"keepalive\" directive"),
+            (
+                "upstream u { server nowhere.invalid:81; }",
+                "host not found in upstream \"nowhere.invalid:81\"",
+            ),
+            (
+                "upstream u { server 127.0.0.1; keepalive x; }",
+                "invalid value \"x\" in \"keepalive\" directive",
+            ),
             ("upstream u { server 127.0.0.1; keepalive 1 all; }", "invalid parameter \"all\""),
             (
                 "upstream u { server a.example resolve; }",

@@ -13,7 +13,7 @@ mod user;
 use crate::conf::{Diagnostic, Scope};
 use crate::pipeline::variable::{Eval, VariableSpec};
 use crate::plan::builder::Builder;
-use crate::plan::feature::{Feature, nothing};
+use crate::plan::feature::{Feature, no_end, nothing};
 
 /// The feature.
 pub const FEATURE: Feature = Feature {
@@ -23,6 +23,7 @@ pub const FEATURE: Feature = Feature {
     variables: VARIABLES,
     http,
     location: nothing,
+    end: no_end,
 };
 
 /// Asks the system now for what a shard should not have to ask it.

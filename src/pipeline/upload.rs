@@ -1,0 +1,122 @@
+//! The rest of a request's body, sent while the upstream's answer is already on its way back.
+
+use super::body::RequestBody;
+use crate::base::buffer::Buffer;
+use crate::base::limits::LARGE_BUFFER_BYTES;
+use crate::http::chunked::{CHUNK_TAIL, LAST_CHUNK, chunk_head};
+use crate::net::deadline::Alarm;
+use crate::net::h1_body::H1Body;
+use crate::net::stream::Stream;
+use std::future::Future;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+/// What is still to be sent, and where to.
+pub struct Upload {
+    /// Where it comes from.
+    pub rest: Rest,
+    /// The upstream's connection.
+    pub to: Stream,
+    /// It goes out in chunks.
+    pub chunked: bool,
+    /// How long the upstream may take between two reads.
+    pub send_timeout: Duration,
+    /// How long the client may pause.
+    pub read_timeout: Duration,
+    /// The most the client may send, bytes; 0 for any.
+    pub limit: u64,
+}
+
+/// The source of the rest.
+pub enum Rest {
+    /// The client still sends it.
+    Client(Box<H1Body>),
+    /// It was read before; sending goes on at the offset.
+    Kept(RequestBody, u64),
+}
+
+impl Upload {
+    /// Sends until the end, or until either side fails: the answer goes on without it.
+    pub async fn run(&mut self) {
+        let mut alarm = Alarm::new(Instant::now() + self.send_timeout);
+        while let Some(piece) = self.next(&mut alarm).await {
+            let piece = if self.chunked { framed(&piece) } else { piece };
+            if !self.send(&mut alarm, piece).await {
+                return;
+            }
+        }
+        let done = match &self.rest {
+            Rest::Client(body) => body.is_done(),
+            Rest::Kept(..) => true,
+        };
+        if self.chunked && done {
+            let mut last = Buffer::ordinary();
+            last.append(LAST_CHUNK);
+            self.send(&mut alarm, last).await;
+        }
+    }
+
+    async fn next(&mut self, alarm: &mut Alarm) -> Option<Buffer> {
+        match &mut self.rest {
+            Rest::Client(body) => {
+                let piece = body.next(alarm, self.read_timeout).await.ok().flatten();
+                piece.filter(|_| self.limit == 0 || body.received() <= self.limit)
+            }
+            Rest::Kept(kept, offset) => {
+                let piece = piece_at(kept, *offset).await?;
+                *offset += piece.len() as u64;
+                Some(piece)
+            }
+        }
+    }
+
+    async fn send(&self, alarm: &mut Alarm, piece: Buffer) -> bool {
+        let sent = alarm.within(Instant::now() + self.send_timeout, self.to.write_all(piece)).await;
+        matches!(sent, Ok((Ok(()), _)))
+    }
+}
+
+/// A piece of a body that was kept; `None` at its end, or when its file cannot be read.
+pub async fn piece_at(kept: &RequestBody, offset: u64) -> Option<Buffer> {
+    match kept {
+        RequestBody::Memory(bytes) => {
+            let rest = bytes.get(offset as usize..).filter(|rest| !rest.is_empty())?;
+            let mut piece = Buffer::with_capacity(rest.len().min(LARGE_BUFFER_BYTES));
+            piece.append(rest);
+            Some(piece)
+        }
+        RequestBody::File(file) if offset < file.len() => {
+            file.read_at(offset, LARGE_BUFFER_BYTES).await.ok().filter(|piece| !piece.is_empty())
+        }
+        RequestBody::File(_) | RequestBody::Unread | RequestBody::Consumed => None,
+    }
+}
+
+/// A piece as a chunk.
+pub fn framed(piece: &Buffer) -> Buffer {
+    let mut room = [0u8; 18];
+    let head = chunk_head(piece.len(), &mut room);
+    let mut chunk = Buffer::with_capacity(head.len() + piece.len() + CHUNK_TAIL.len());
+    chunk.append(head);
+    chunk.append(piece.filled());
+    chunk.append(CHUNK_TAIL);
+    chunk
+}
+
+/// Drives `side` for as long as `main` runs.
+pub async fn alongside<T>(main: impl Future<Output = T>, side: impl Future<Output = ()>) -> T {
+    let mut main = pin!(main);
+    let mut side = pin!(side);
+    let mut side_done = false;
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(output) = main.as_mut().poll(cx) {
+            return Poll::Ready(output);
+        }
+        if !side_done {
+            side_done = side.as_mut().poll(cx).is_ready();
+        }
+        Poll::Pending
+    })
+    .await
+}

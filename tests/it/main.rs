@@ -1,0 +1,33 @@
+//! Behaviour tests: the real binary on real sockets. Each is a configuration,
+//! a request and what must come back.
+//!
+//! What they expect is what nginx does, and `OCTROI_BIN=/usr/sbin/nginx` runs
+//! them against nginx to show it. Where nginx is older than the behaviour, or
+//! Octroi chose its own, a test says so with `since` or `only_octroi`.
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+
+mod access_log;
+mod command_line;
+mod error_log;
+mod flow;
+mod http1;
+mod http1_abuse;
+mod http1_body;
+mod http1_refused;
+mod language;
+mod listen;
+mod location;
+mod proxy_request;
+mod proxy_response;
+mod proxy_tunnel;
+mod proxy_uri;
+mod returns;
+mod server_name;
+mod signals;
+mod static_files;
+mod timeouts;
+mod upstream_keepalive;
+mod upstreams;
+mod variables;
