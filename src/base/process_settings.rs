@@ -85,6 +85,8 @@ pub struct ProcessSettings {
     pub affinity: Affinity,
     /// `worker_rlimit_nofile`: RLIMIT_NOFILE of the worker.
     pub rlimit_nofile: Option<u64>,
+    /// Some `error_log`, at any level, names stderr: it is then not redirected to a file.
+    pub uses_stderr: bool,
     /// The main context's `error_log` lines, default applied (never empty).
     pub error_logs: Vec<ErrorLog>,
 }

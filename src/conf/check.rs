@@ -104,8 +104,13 @@ impl<'t> Check<'t> {
             .chain(["include"])
             .collect();
         here.sort_unstable();
-        match nearest(name, here.into_iter()) {
-            Some(meant) => hinted(error, format!("did you mean \"{meant}\"?")),
+        if let Some(meant) = nearest(name, here.into_iter()) {
+            return hinted(error, format!("did you mean \"{meant}\"?"));
+        }
+        let mut elsewhere: Vec<&str> = self.specs.keys().copied().collect();
+        elsewhere.sort_unstable();
+        match nearest(name, elsewhere.into_iter()) {
+            Some(meant) => hinted(error, format!("did you mean \"{meant}\", which is not allowed here?")),
             None => error,
         }
     }
@@ -219,8 +224,7 @@ mod tests {
         };
         assert_eq!(hint("http { servre { } }"), "did you mean \"server\"?");
         assert_eq!(hint("htpp { }"), "did you mean \"http\"?");
-        // Near, but not in this context.
-        assert_eq!(hint("servre { }"), "");
+        assert_eq!(hint("servre { }"), "did you mean \"server\", which is not allowed here?");
         assert_eq!(hint("http { inclde x; }"), "did you mean \"include\"?");
         assert_eq!(hint("listen 80;"), "it is allowed in: server");
         assert_eq!(hint("http { sendfile; }"), "syntax: sendfile on | off;");

@@ -62,7 +62,8 @@ pub fn reference() -> String {
 /// its default modules do not.
 pub fn configure_arguments() -> String {
     let has = |module: &str| ALL.iter().any(|feature| feature.module == Some(module));
-    let without = DEFAULT_MODULES.iter().filter(|module| !has(module)).map(|m| format!("--without-{m}_module"));
+    let without =
+        DEFAULT_MODULES.iter().filter(|module| !has(module)).map(|m| format!("--without-{m}_module"));
     let with = OPTIONAL_MODULES.iter().filter(|module| has(module)).map(|m| format!("--with-{m}_module"));
     with.chain(without).collect::<Vec<_>>().join(" ")
 }

@@ -74,6 +74,7 @@ impl Bench {
         let address = ([127, 0, 0, 1], 8080).into();
         runtime::run(Driver::Epoll, async {
             let connection = Connection {
+                stream: Default::default(),
                 number: 1,
                 peer: Some(([127, 0, 0, 1], 50_000).into()),
                 local: Address::Ip(address),

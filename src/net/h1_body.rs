@@ -16,6 +16,8 @@ pub struct H1Body {
     state: State,
     /// Body bytes given out so far.
     received: u64,
+    /// Bytes read from the socket for it, as framed.
+    raw: u64,
     /// An interim answer that is owed before the first wait for the body (RFC 9110 10.1.1).
     continue_due: bool,
 }
@@ -60,7 +62,7 @@ impl H1Body {
             Frame::Chunked => State::Chunked(Box::default()),
             Frame::UntilClose => State::UntilClose,
         };
-        H1Body { stream, ahead, state, received: 0, continue_due: false }
+        H1Body { stream, ahead, state, received: 0, raw: 0, continue_due: false }
     }
 
     /// Owes the client a `100 Continue` before its body is waited for.
@@ -85,6 +87,12 @@ impl H1Body {
     /// Body bytes given out so far.
     pub fn received(&self) -> u64 {
         self.received
+    }
+
+    /// Bytes read from the socket for it so far, framing included; what came with the head is not
+    /// among them.
+    pub fn raw_received(&self) -> u64 {
+        self.raw
     }
 
     /// Whether bytes wait in memory, so that [`H1Body::next`] need not wait for the socket.
@@ -158,7 +166,10 @@ impl H1Body {
         let (result, ahead) = read.map_err(|_| BodyFault::Timeout)?;
         self.ahead = ahead;
         match result {
-            Ok(n) => Ok(n > 0),
+            Ok(n) => {
+                self.raw += n as u64;
+                Ok(n > 0)
+            }
             Err(_) => Err(BodyFault::Closed),
         }
     }

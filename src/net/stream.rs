@@ -12,7 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use super::deadline::Alarm;
@@ -20,6 +20,17 @@ use super::deadline::Alarm;
 /// A connected socket. Clones are the same socket: one task may read while it writes.
 #[derive(Clone)]
 pub struct Stream(Rc<Socket>);
+
+/// A socket that may be closed by now: it does not keep it open.
+#[derive(Clone, Default)]
+pub struct WeakStream(Weak<Socket>);
+
+impl WeakStream {
+    /// The socket, if it is still open.
+    pub fn upgrade(&self) -> Option<Stream> {
+        self.0.upgrade().map(Stream)
+    }
+}
 
 enum Socket {
     Tcp(UnsafeCell<TcpStream>),
@@ -35,6 +46,19 @@ pub enum Quiet {
     Data,
     /// The peer closed or reset it.
     Closed,
+}
+
+/// Figures of a TCP connection.
+#[derive(Clone, Copy, Debug)]
+pub struct TcpInfo {
+    /// Smoothed round-trip time, microseconds.
+    pub rtt_us: u32,
+    /// Its variance, microseconds.
+    pub rttvar_us: u32,
+    /// The congestion window, segments.
+    pub snd_cwnd: u32,
+    /// The receive window to come, bytes.
+    pub rcv_space: u32,
 }
 
 /// How a read that may be called off ended.
@@ -198,6 +222,29 @@ impl Stream {
     /// The local address, for TCP.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         rustix::net::getsockname(self.fd()).ok().and_then(|any| SocketAddr::try_from(any).ok())
+    }
+
+    /// The same socket, without keeping it open.
+    pub fn downgrade(&self) -> WeakStream {
+        WeakStream(Rc::downgrade(&self.0))
+    }
+
+    /// What the kernel knows of a TCP connection (tcp(7), TCP_INFO); `None` for a Unix socket.
+    pub fn tcp_info(&self) -> Option<TcpInfo> {
+        // SAFETY: an all-zero `tcp_info` is a valid value of this plain C struct.
+        let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+        let mut len = std::mem::size_of::<libc::tcp_info>() as libc::socklen_t;
+        let to = std::ptr::addr_of_mut!(info).cast();
+        // SAFETY: `to` and `len` are live and describe the same memory; the descriptor is open.
+        let done = unsafe {
+            libc::getsockopt(self.fd().as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, to, &mut len)
+        };
+        (done == 0).then_some(TcpInfo {
+            rtt_us: info.tcpi_rtt,
+            rttvar_us: info.tcpi_rttvar,
+            snd_cwnd: info.tcpi_snd_cwnd,
+            rcv_space: info.tcpi_rcv_space,
+        })
     }
 
     /// The descriptor, for system calls that do not wait.

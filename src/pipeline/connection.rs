@@ -1,12 +1,15 @@
 //! What is known of a client's connection for as long as it lasts.
 
 use crate::base::address::Address;
+use crate::net::stream::WeakStream;
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 /// A client's connection.
 pub struct Connection {
+    /// Its socket, which these facts may outlive.
+    pub stream: WeakStream,
     /// Its number in this worker, as logs show it (`*17`).
     pub number: u64,
     /// The client's address; `None` on a Unix socket.
@@ -79,7 +82,12 @@ pub fn push_decimal(out: &mut Vec<u8>, mut n: u64) {
 pub fn push_seconds(out: &mut Vec<u8>, ms: u64) {
     push_decimal(out, ms / 1000);
     let rest = ms % 1000;
-    out.extend_from_slice(&[b'.', b'0' + (rest / 100) as u8, b'0' + (rest / 10 % 10) as u8, b'0' + (rest % 10) as u8]);
+    out.extend_from_slice(&[
+        b'.',
+        b'0' + (rest / 100) as u8,
+        b'0' + (rest / 10 % 10) as u8,
+        b'0' + (rest % 10) as u8,
+    ]);
 }
 
 #[cfg(test)]

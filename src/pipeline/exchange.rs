@@ -85,6 +85,10 @@ pub struct Exchange {
     pub client_gone: bool,
     /// Memory for texts that are made and sent at once.
     pub scratch: Vec<u8>,
+    /// The path of the request to the upstream, for the log.
+    pub upstream_uri: Vec<u8>,
+    /// The request began with bytes that were read together with the one before: `$pipe`.
+    pub pipelined: bool,
     /// The host and port `proxy_pass` names, as `$proxy_host` shows them.
     pub proxy_host: Vec<u8>,
     /// The last match's groups.
@@ -160,7 +164,7 @@ impl Exchange {
         if let Some(attempt) = self.upstream.attempts.last() {
             facts.extend_from_slice(b", upstream: \"http://");
             facts.extend_from_slice(attempt.peer.as_bytes());
-            facts.extend_from_slice(self.raw_target());
+            facts.extend_from_slice(&self.upstream_uri);
             facts.push(b'"');
         }
         let buffer = self.input.filled();
@@ -174,11 +178,8 @@ impl Exchange {
             facts.extend_from_slice(field.value.of(buffer));
             facts.push(b'"');
         }
-        log.write(
-            level,
-            Some(self.connection.number),
-            format_args!("{message}{}", String::from_utf8_lossy(&facts)),
-        );
+        let line = one_line(format!("{message}{}", String::from_utf8_lossy(&facts)));
+        log.write(level, Some(self.connection.number), format_args!("{line}"));
     }
 
     /// Makes it another request inside: a new path, and arguments where given.
@@ -194,8 +195,23 @@ impl Exchange {
     }
 }
 
+/// A text without control bytes: what a client sent must not begin a line of its own.
+fn one_line(text: String) -> String {
+    if !text.bytes().any(|b| b < b' ' || b == 0x7f) {
+        return text;
+    }
+    let escape = |c: char| if c.is_control() { format!("\\x{:02X}", c as u32) } else { c.to_string() };
+    text.chars().map(escape).collect()
+}
+
 thread_local! {
     static FREE: RefCell<Vec<Box<Exchange>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Frees the exchanges that wait to be used again on this thread: each holds on to the generation
+/// it served last.
+pub fn forget_free() {
+    FREE.with(|free| free.borrow_mut().clear());
 }
 
 /// An exchange taken from the shard's free list; it goes back when it is dropped.
@@ -236,6 +252,8 @@ impl Recycled {
                 upstream_head: ResponseHead::default(),
                 upstream_input: Buffer::default(),
                 upload: None,
+                upstream_uri: Vec::new(),
+                pipelined: false,
                 client_gone: false,
                 scratch: Vec::new(),
                 proxy_host: Vec::new(),
@@ -289,7 +307,14 @@ impl Exchange {
     /// generation of the configuration is let go of when the next request takes its place.
     fn wipe(&mut self) {
         self.input = Buffer::default();
-        for text in [&mut self.uri, &mut self.args, &mut self.host, &mut self.proxy_host, &mut self.scratch] {
+        for text in [
+            &mut self.uri,
+            &mut self.args,
+            &mut self.host,
+            &mut self.proxy_host,
+            &mut self.upstream_uri,
+            &mut self.scratch,
+        ] {
             text.clear();
             if text.capacity() > SCRATCH_KEEP_BYTES {
                 *text = Vec::new();
@@ -314,6 +339,7 @@ impl Exchange {
         self.upstream_head.clear();
         self.upstream_input = Buffer::default();
         self.upload = None;
+        self.pipelined = false;
         self.client_gone = false;
         self.matched.clear();
         self.values.clear();

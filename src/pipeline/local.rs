@@ -41,7 +41,10 @@ pub struct Layout {
 
 impl Layout {
     /// Reserves a slot.
-    pub fn reserve<T: 'static>(&mut self, make: impl Fn(&ShardFacts<'_>) -> T + Send + Sync + 'static) -> Slot<T> {
+    pub fn reserve<T: 'static>(
+        &mut self,
+        make: impl Fn(&ShardFacts<'_>) -> T + Send + Sync + 'static,
+    ) -> Slot<T> {
         self.makers.push(Box::new(move |facts| Box::new(make(facts))));
         Slot { index: self.makers.len() - 1, kind: PhantomData }
     }

@@ -137,6 +137,9 @@ mod tests {
         assert_eq!(Pattern::new("ABC", true).expect("pattern").matches(b"xabc", &mut groups), Ok(true));
         assert!(Pattern::new("(", false).is_err());
         let slow = Pattern::new(r"^(a+)+$", false).expect("pattern");
-        assert!(slow.matches(&[b'a'; 64].map(|b| b).iter().chain(b"!").copied().collect::<Vec<_>>(), &mut groups).is_err());
+        assert!(
+            slow.matches(&[b'a'; 64].map(|b| b).iter().chain(b"!").copied().collect::<Vec<_>>(), &mut groups)
+                .is_err()
+        );
     }
 }

@@ -106,9 +106,8 @@ impl<'a> Builder<'a> {
                     (&braced[..end], &braced[end + 1..])
                 }
                 None => {
-                    let end = after
-                        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-                        .unwrap_or(after.len());
+                    let end =
+                        after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(after.len());
                     (&after[..end], &after[end..])
                 }
             };
@@ -149,10 +148,11 @@ impl<'a> Builder<'a> {
     /// Defines a variable of the exchange's own and returns its place.
     pub fn define(&mut self, name: &str) -> usize {
         let index = self.places.len();
-        let place = self
-            .places
-            .entry(name.to_ascii_lowercase())
-            .or_insert(Place { index, defined: true, first_use: None });
+        let place = self.places.entry(name.to_ascii_lowercase()).or_insert(Place {
+            index,
+            defined: true,
+            first_use: None,
+        });
         place.defined = true;
         place.index
     }
@@ -164,11 +164,8 @@ impl<'a> Builder<'a> {
 
     /// The first use of a variable that nothing defines.
     pub fn undefined(&self) -> Option<Diagnostic> {
-        let (name, place) = self
-            .places
-            .iter()
-            .filter(|(_, place)| !place.defined)
-            .min_by_key(|(_, place)| place.index)?;
+        let (name, place) =
+            self.places.iter().filter(|(_, place)| !place.defined).min_by_key(|(_, place)| place.index)?;
         let word = place.first_use.as_ref()?;
         // nginx finds it when all is read and names no place; the hint does.
         let line = self.sources.path(word.place.file).display();
@@ -180,7 +177,12 @@ impl<'a> Builder<'a> {
     ///
     /// # Errors
     /// PCRE's message, in nginx's words.
-    pub fn pattern(&mut self, source: &str, caseless: bool, word: &Word) -> Result<PlacedPattern, Diagnostic> {
+    pub fn pattern(
+        &mut self,
+        source: &str,
+        caseless: bool,
+        word: &Word,
+    ) -> Result<PlacedPattern, Diagnostic> {
         let pattern = Pattern::new(source, caseless)
             .map_err(|e| self.error(word, format!("pcre2_compile() failed: {e}")))?;
         let named: Vec<(String, usize)> = pattern.named().to_vec();
@@ -201,7 +203,10 @@ impl<'a> Builder<'a> {
     // ---- what a plan consists of ------------------------------------------------------------
 
     /// Reserves a state that each shard has of its own.
-    pub fn reserve<T: 'static>(&mut self, make: impl Fn(&ShardFacts<'_>) -> T + Send + Sync + 'static) -> Slot<T> {
+    pub fn reserve<T: 'static>(
+        &mut self,
+        make: impl Fn(&ShardFacts<'_>) -> T + Send + Sync + 'static,
+    ) -> Slot<T> {
         self.layout.reserve(make)
     }
 

@@ -7,7 +7,7 @@ use super::listen::{self, AddressSites};
 use super::names;
 use super::router::{Name, Router};
 use super::{LocationId, Origin, Plan, Server};
-use crate::base::process_settings::ProcessSettings;
+use crate::base::process_settings::{ErrorLog, LogTarget, ProcessSettings};
 use crate::conf::{Context, Diagnostic, Directive, Scope, Sources, Word};
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub fn compile(
 ) -> Result<Plan, Diagnostic> {
     let variables = features.iter().flat_map(|feature| feature.variables);
     let mut b = Builder::new(origin, sources, variables);
-    let (process, worker_connections) = compile_main(main, &mut b)?;
+    let (mut process, worker_connections) = compile_main(main, &mut b)?;
     let mut sites = Vec::new();
     let mut servers = Vec::new();
     if let Some(http) = main.here("http").next() {
@@ -53,6 +53,9 @@ pub fn compile(
     if let Some(error) = b.undefined() {
         return Err(error);
     }
+    let to_stderr = |lines: &[ErrorLog]| lines.iter().any(|line| line.target == LogTarget::Stderr);
+    process.uses_stderr =
+        to_stderr(&process.error_logs) || b.locations.iter().any(|place| to_stderr(&place.error_logs));
     let (listens, sites) = listen::fold(sites);
     Ok(Plan {
         process,
@@ -75,7 +78,12 @@ struct Gather<'g> {
 }
 
 impl Gather<'_> {
-    fn server(&mut self, scope: &Scope<'_>, block: &Directive, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
+    fn server(
+        &mut self,
+        scope: &Scope<'_>,
+        block: &Directive,
+        b: &mut Builder<'_>,
+    ) -> Result<(), Diagnostic> {
         let number = self.servers.len();
         let places = self.listens(scope, block, number, b)?;
         let own = self.location(scope, b)?;
@@ -150,13 +158,16 @@ impl Gather<'_> {
         let mut router = Router::default();
         for block in scope.here("location") {
             if depth > NESTING_MAX {
-                return Err(b.directive_error(block, format!("locations are nested more than {NESTING_MAX} deep")));
+                return Err(
+                    b.directive_error(block, format!("locations are nested more than {NESTING_MAX} deep"))
+                );
             }
             let child = scope.child(block, Context::LOCATION);
             let (name, text) = location_name(scope, block, b)?;
             if let Some(name) = text.strip_prefix('@').filter(|_| matches!(name, Name::Prefix { .. })) {
                 let Some(named) = named.as_deref_mut() else {
-                    return Err(scope.error(block, format!("named location \"{text}\" can be on the server level only")));
+                    return Err(scope
+                        .error(block, format!("named location \"{text}\" can be on the server level only")));
                 };
                 let id = self.location(&child, b)?;
                 if named.insert(name.into(), id).is_some() {
@@ -188,7 +199,11 @@ impl Gather<'_> {
 }
 
 /// The name of a location and its text: `= /a`, `=/a`, `^~ /a`, `~ re`, `~*re`, `@name`, `/a`.
-fn location_name(scope: &Scope<'_>, block: &Directive, b: &mut Builder<'_>) -> Result<(Name, String), Diagnostic> {
+fn location_name(
+    scope: &Scope<'_>,
+    block: &Directive,
+    b: &mut Builder<'_>,
+) -> Result<(Name, String), Diagnostic> {
     let (modifier, word) = match block.args.as_slice() {
         [modifier, word] => (modifier.text.as_str(), word),
         [word] => ("", word),

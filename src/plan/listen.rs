@@ -73,7 +73,8 @@ fn addresses(b: &Builder<'_>, word: &Word) -> Result<Vec<Address>, Diagnostic> {
             }
         },
     };
-    let each = |ip: &IpAddr| ports.iter().map(|port| Address::Ip(SocketAddr::new(*ip, *port))).collect::<Vec<_>>();
+    let each =
+        |ip: &IpAddr| ports.iter().map(|port| Address::Ip(SocketAddr::new(*ip, *port))).collect::<Vec<_>>();
     Ok(ips.iter().flat_map(each).collect())
 }
 
@@ -133,8 +134,9 @@ fn option(b: &Builder<'_>, line: &mut ListenLine, word: &Word) -> Result<(), Dia
         }
         ("so_keepalive", Some(text)) if !unix => {
             let keepalive = keepalive(text);
-            options.keepalive =
-                Some(keepalive.ok_or_else(|| b.error(word, format!("invalid so_keepalive value: \"{text}\"")))?);
+            options.keepalive = Some(
+                keepalive.ok_or_else(|| b.error(word, format!("invalid so_keepalive value: \"{text}\"")))?,
+            );
         }
         _ => return Err(b.error(word, format!("invalid parameter \"{text}\""))),
     }
@@ -268,7 +270,10 @@ mod tests {
 
     #[test]
     fn keepalive_and_ranges() {
-        assert_eq!(keepalive("30m::10").map(|k| (k.idle_s, k.interval_s, k.count)), Some((Some(1800), None, Some(10))));
+        assert_eq!(
+            keepalive("30m::10").map(|k| (k.idle_s, k.interval_s, k.count)),
+            Some((Some(1800), None, Some(10)))
+        );
         assert_eq!(keepalive("::"), None);
         assert_eq!(keepalive("1m").map(|k| k.idle_s), Some(Some(60)));
         assert_eq!(keepalive("1:2:3:4"), None);

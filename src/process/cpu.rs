@@ -126,6 +126,7 @@ mod tests {
             shards,
             affinity,
             rlimit_nofile: None,
+            uses_stderr: false,
             error_logs: Vec::new(),
         }
     }

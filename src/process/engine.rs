@@ -64,6 +64,9 @@ impl Engine {
 
     /// Goes on in files that were opened again.
     pub fn reopen(&mut self, opened: logs::Opened, log: &ErrorLog) {
+        if let Some(shards) = &self.shards {
+            shards.flush_logs();
+        }
         logs::adopt(&mut self.logs, opened, log);
     }
 

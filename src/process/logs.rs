@@ -94,6 +94,9 @@ pub fn error_log(settings: &ProcessSettings, logs: &Logs) -> ErrorLog {
 /// Sends standard error into the first file of the main error log, as nginx does, so that what a
 /// library or a panic prints is found there. Not when some error log is standard error itself.
 pub fn redirect_stderr(settings: &ProcessSettings, logs: &Logs, log: &ErrorLog) {
+    if settings.uses_stderr {
+        return;
+    }
     let mut first = None;
     for line in &settings.error_logs {
         match &line.target {

@@ -109,7 +109,11 @@ async fn accept_loop(
             Err(e) if e.raw_os_error() == Some(libc::ECONNABORTED) => {}
             Err(e) => {
                 let generation = shard.generation();
-                generation.error_log.write(Level::Crit, None, format_args!("accept4() failed {}", OsError(&e)));
+                generation.error_log.write(
+                    Level::Crit,
+                    None,
+                    format_args!("accept4() failed {}", OsError(&e)),
+                );
                 drop(generation);
                 deadline::sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
             }

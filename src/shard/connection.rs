@@ -1,7 +1,7 @@
 //! One client connection: requests one after the other, and the wait between them.
 
 use super::core::{Open, Shard, next_connection};
-use super::request::{After, serve};
+use super::request::{After, Arrived, serve};
 use crate::base::address::Address;
 use crate::base::buffer::Buffer;
 use crate::base::limits::HOT_IDLE_MS;
@@ -13,8 +13,6 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-
-
 
 /// A connection that was accepted.
 pub struct Accepted {
@@ -32,6 +30,7 @@ pub struct Accepted {
 pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
     let Accepted { stream, peer, listen, site } = accepted;
     let connection = Rc::new(Connection {
+        stream: stream.downgrade(),
         number: next_connection(),
         peer,
         local: local_address(&stream, &listen),
@@ -51,6 +50,7 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
     let mut canceller = Canceller::new();
     let mut alarm = Alarm::new(Instant::now() + Duration::from_millis(HOT_IDLE_MS));
     loop {
+        let pipelined = !ahead.is_empty();
         if ahead.is_empty() {
             match next_bytes(&shard, &stream, &listen, wait, &mut alarm, &mut canceller).await {
                 Some(buffer) => ahead = buffer,
@@ -59,7 +59,16 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
         }
         // Boxed, so that a connection that waits costs little memory: one of the two allocations
         // of a request.
-        match Box::pin(serve(&shard, &connection, &listen, &stream, ahead, &mut alarm)).await {
+        match Box::pin(serve(
+            &shard,
+            &connection,
+            &listen,
+            &stream,
+            Arrived { bytes: ahead, pipelined },
+            &mut alarm,
+        ))
+        .await
+        {
             After::KeepAlive { timeout, rest } => {
                 wait = timeout;
                 ahead = rest;
@@ -104,7 +113,9 @@ async fn next_bytes(
 
 fn local_address(stream: &Stream, listen: &Address) -> Address {
     match listen {
-        Address::Ip(ip) if ip.ip().is_unspecified() => stream.local_addr().map_or(listen.clone(), Address::Ip),
+        Address::Ip(ip) if ip.ip().is_unspecified() => {
+            stream.local_addr().map_or(listen.clone(), Address::Ip)
+        }
         _ => listen.clone(),
     }
 }

@@ -4,6 +4,7 @@ use super::generation::Generation;
 use crate::base::address::Address;
 use crate::net::runtime::Driver;
 use crate::net::stream::Stream;
+use crate::pipeline::exchange;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -63,6 +64,7 @@ impl Shard {
         let old = self.generation.replace(next.clone());
         old.replace();
         drop(old);
+        exchange::forget_free();
         let gone = |listen: &Address| !next.plan.listens.iter().any(|known| known.address == *listen);
         for idle in self.idle.borrow().iter().flatten() {
             if gone(&idle.listen) {

@@ -136,7 +136,7 @@ async fn send(x: &mut Exchange, sink: &mut Sink<'_>, body: Body, coding: Coding)
         let mut body = body;
         if let Body::Upstream(upstream) = &mut body {
             upstream.settle();
-            end_attempt(x);
+            end_attempt(x, 0);
         }
         if let Some(upload) = x.upload.take() {
             // There is no answer's body to wait for: the rest of the request is not wanted.
@@ -157,7 +157,10 @@ async fn send(x: &mut Exchange, sink: &mut Sink<'_>, body: Body, coding: Coding)
                 }
                 Ok(None) => break Ok(()),
                 Err(e) => {
-                    x.log(Level::Alert, format_args!("reading a file failed while sending response to client ({e})"));
+                    x.log(
+                        Level::Alert,
+                        format_args!("reading a file failed while sending response to client ({e})"),
+                    );
                     break Err(Broken::Source);
                 }
             }
@@ -199,7 +202,7 @@ fn give_back(x: &mut Exchange, upload: Upload) {
 /// Passes an upstream's body on as it comes.
 async fn relay(x: &mut Exchange, sink: &mut Sink<'_>, mut body: Box<UpstreamBody>) -> Result<(), Broken> {
     loop {
-        if !body.has_bytes() && !body.is_done() {
+        if !body.is_gathered() && !body.has_bytes() && !body.is_done() {
             // The upstream has nothing more just now: the client gets what there is.
             sink.flush(x).await?;
         }
@@ -209,16 +212,16 @@ async fn relay(x: &mut Exchange, sink: &mut Sink<'_>, mut body: Box<UpstreamBody
                     attempt.response_length += piece.len() as u64;
                 }
                 if body.is_done() {
-                    end_attempt(x);
+                    end_attempt(x, body.raw_received());
                 }
                 sink.buffer(x, piece).await?;
             }
             Ok(None) => {
-                end_attempt(x);
+                end_attempt(x, body.raw_received());
                 return Ok(());
             }
             Err(fault) => {
-                end_attempt(x);
+                end_attempt(x, body.raw_received());
                 x.log(Level::Error, format_args!("{} while reading upstream", fault_text(fault)));
                 return Err(Broken::Source);
             }
@@ -235,11 +238,13 @@ fn fault_text(fault: BodyFault) -> &'static str {
 }
 
 /// Notes that the upstream's answer was read to its end.
-fn end_attempt(x: &mut Exchange) {
+fn end_attempt(x: &mut Exchange, received_since_head: u64) {
     let now = Instant::now();
     if let Some(attempt) = x.upstream.last_mut() {
-        attempt.response_ms.get_or_insert(now.saturating_duration_since(attempt.started).as_millis() as u64);
-        attempt.bytes_received += attempt.response_length;
+        if attempt.response_ms.is_none() {
+            attempt.response_ms = Some(attempt.elapsed_ms(now));
+            attempt.bytes_received += received_since_head;
+        }
     }
 }
 
@@ -310,7 +315,10 @@ impl Sink<'_> {
         while !buffer.is_empty() {
             let write = x.alarm.within(Instant::now() + timeout, self.stream.write(buffer)).await;
             let Ok((result, back)) = write else {
-                x.log(Level::Info, format_args!("client timed out (110: Connection timed out) while sending to client"));
+                x.log(
+                    Level::Info,
+                    format_args!("client timed out (110: Connection timed out) while sending to client"),
+                );
                 return Err(Broken::Client { reset: x.here.settings.reset_timedout_connection });
             };
             buffer = back;

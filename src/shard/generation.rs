@@ -1,9 +1,9 @@
 //! One shard's view of one generation of the configuration.
 
-use crate::net::error_log::ErrorLog;
-use crate::net::sockets::Logs;
 use crate::base::process_settings::{ErrorLog as ErrorLogSetting, Level, LogTarget};
+use crate::net::error_log::ErrorLog;
 use crate::net::log_file::LogFile;
+use crate::net::sockets::Logs;
 use crate::pipeline::local::{Locals, ShardFacts};
 use crate::pipeline::settings::Here;
 use crate::plan::{LocationId, Plan};
@@ -67,7 +67,10 @@ impl Drop for Generation {
             self.error_log.write(
                 Level::Notice,
                 None,
-                format_args!("generation drained on shard {}: worker process {pid} exited with code 0", self.shard),
+                format_args!(
+                    "generation drained on shard {}: worker process {pid} exited with code 0",
+                    self.shard
+                ),
             );
         }
     }

@@ -13,6 +13,7 @@ mod request;
 mod tunnel;
 mod walk;
 
+use self::core::Shard;
 use crate::base::process_settings::Level;
 use crate::net::error_log::ErrorLog;
 use crate::net::log_buffer;
@@ -20,7 +21,6 @@ use crate::net::runtime::{self, Driver};
 use crate::net::sockets::{ListenSockets, Logs, Sockets};
 use crate::pipeline::local::ShardFacts;
 use crate::plan::Plan;
-use self::core::Shard;
 use accept::OwnSocket;
 use generation::Generation;
 use std::io;
@@ -38,6 +38,9 @@ const COMMANDS_MAX: usize = 16;
 
 /// How long a shard may take to answer a command before it is taken for stuck.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
+
+/// How long the flushing of logs is waited for when they are reopened.
+const FLUSH_WAIT: Duration = Duration::from_secs(1);
 
 /// The shards of this process, from the control plane's side.
 pub struct Shards {
@@ -57,6 +60,8 @@ struct Handle {
 enum Command {
     /// Take up this configuration; answer when it is in force.
     Load(Box<Load>, flume::Sender<Result<(), String>>),
+    /// Write the logs' buffers out; answer when done.
+    Flush(flume::Sender<()>),
     /// Finish what is under way.
     Quit,
     /// End now.
@@ -133,6 +138,21 @@ impl Shards {
             self.leaving.push(handle);
         }
         Ok(())
+    }
+
+    /// Writes the buffers of all logs out, before the files under them are changed. Waits for it a
+    /// short while only.
+    pub fn flush_logs(&self) {
+        let mut answers = Vec::new();
+        for handle in self.running.iter().chain(&self.leaving) {
+            let (answer, answered) = flume::bounded(1);
+            if handle.commands.try_send(Command::Flush(answer)).is_ok() {
+                answers.push(answered);
+            }
+        }
+        for answered in answers {
+            let _ = answered.recv_timeout(FLUSH_WAIT);
+        }
     }
 
     /// Lets all shards finish what is under way.
@@ -231,6 +251,10 @@ async fn run(number: usize, driver: Driver, commands: flume::Receiver<Command>, 
                 let outcome = loops.set(&current, sockets).map_err(|e| format!("listening socket: {e}"));
                 let _ = answer.send(outcome);
             }
+            Command::Flush(answer) => {
+                log_buffer::flush_all();
+                let _ = answer.send(());
+            }
             Command::Quit => {
                 loops.stop();
                 if let Some(shard) = &shard {
@@ -251,8 +275,13 @@ async fn run(number: usize, driver: Driver, commands: flume::Receiver<Command>, 
 /// Waits for the last connection to end, or for the order to stop.
 async fn drain(shard: &Option<Rc<Shard>>, commands: &flume::Receiver<Command>) {
     while shard.as_ref().is_some_and(|shard| shard.connections() > 0) {
-        if matches!(commands.try_recv(), Ok(Command::Stop)) {
-            return;
+        match commands.try_recv() {
+            Ok(Command::Stop) => return,
+            Ok(Command::Flush(answer)) => {
+                log_buffer::flush_all();
+                let _ = answer.send(());
+            }
+            _ => {}
         }
         crate::net::deadline::sleep(QUIT_LOOK).await;
     }

@@ -38,7 +38,8 @@ impl<F: Future<Output = ()>> Future for Caught<F> {
             Err(_) => {
                 let count = CAUGHT.fetch_add(1, Ordering::Relaxed) + 1;
                 let generation = this.shard.generation();
-                let message = format_args!("a connection's task panicked and was ended ({count} since the start)");
+                let message =
+                    format_args!("a connection's task panicked and was ended ({count} since the start)");
                 generation.error_log.write(Level::Alert, None, message);
                 Poll::Ready(())
             }

@@ -35,13 +35,21 @@ pub enum After {
     Close,
 }
 
-/// Serves the request that begins in `buffer`.
+/// The first bytes of a request.
+pub struct Arrived {
+    /// The bytes, at least one.
+    pub bytes: Buffer,
+    /// They were read together with the request before.
+    pub pipelined: bool,
+}
+
+/// Serves the request that begins in `arrived`.
 pub async fn serve(
     shard: &Rc<Shard>,
     connection: &Rc<Connection>,
     listen: &Rc<Address>,
     stream: &Stream,
-    buffer: Buffer,
+    arrived: Arrived,
     alarm: &mut Alarm,
 ) -> After {
     let generation = shard.generation();
@@ -51,7 +59,8 @@ pub async fn serve(
     };
     let server = first_server(&generation, site, &connection.local);
     let mut x = Recycled::take(connection, &generation.locals, generation.here(server));
-    x.input = buffer;
+    x.input = arrived.bytes;
+    x.pipelined = arrived.pipelined;
     std::mem::swap(&mut x.alarm, alarm);
     let after = serve_with(shard, &generation, site, &mut x, stream).await;
     std::mem::swap(&mut x.alarm, alarm);
@@ -165,7 +174,12 @@ async fn read_head(x: &mut Exchange, stream: &Stream) -> Result<(), Unread> {
         make_room(&mut x.input, &limits);
         let input = std::mem::take(&mut x.input);
         let Ok((read, input)) = x.alarm.within(deadline, stream.read(input)).await else {
-            x.log(Level::Info, format_args!("client timed out (110: Connection timed out) while reading client request line"));
+            x.log(
+                Level::Info,
+                format_args!(
+                    "client timed out (110: Connection timed out) while reading client request line"
+                ),
+            );
             if x.here.settings.reset_timedout_connection {
                 stream.reset_on_close();
             }
@@ -178,7 +192,10 @@ async fn read_head(x: &mut Exchange, stream: &Stream) -> Result<(), Unread> {
                 if blank {
                     return Err(Unread::Gone(0));
                 }
-                x.log(Level::Info, format_args!("client prematurely closed connection while reading client request line"));
+                x.log(
+                    Level::Info,
+                    format_args!("client prematurely closed connection while reading client request line"),
+                );
                 return Err(Unread::Gone(400));
             }
             Ok(_) => {}
@@ -193,7 +210,8 @@ async fn read_head(x: &mut Exchange, stream: &Stream) -> Result<(), Unread> {
 fn head_limits(facts: &ServerFacts) -> HeadLimits {
     HeadLimits {
         line_max: facts.large_header_buffer_size.max(facts.client_header_buffer_size),
-        total_max: facts.large_header_buffers * facts.large_header_buffer_size + facts.client_header_buffer_size,
+        total_max: facts.large_header_buffers * facts.large_header_buffer_size
+            + facts.client_header_buffer_size,
         fields_max: facts.max_headers,
         underscores: facts.underscores_in_headers,
         ignore_invalid: facts.ignore_invalid_headers,

@@ -8,7 +8,7 @@
 use super::generation::Generation;
 use crate::base::limits::{RELOCATIONS_MAX, SUBREQUEST_BODY_MAX, SUBREQUEST_DEPTH_MAX};
 use crate::base::process_settings::Level;
-use crate::http::{Framing, Method, Known};
+use crate::http::{Framing, Known, Method};
 use crate::pipeline::answer::{Answer, Body};
 use crate::pipeline::body::{RequestBody, Source};
 use crate::pipeline::exchange::{Exchange, Recycled};
@@ -121,7 +121,10 @@ fn find_location(g: &Rc<Generation>, x: &mut Exchange) -> Flow {
     let destination = match server.router.find(x) {
         Ok(destination) => destination,
         Err(e) => {
-            x.log(Level::Alert, format_args!("pcre2_match() failed: {e} on \"{}\"", String::from_utf8_lossy(&x.uri)));
+            x.log(
+                Level::Alert,
+                format_args!("pcre2_match() failed: {e} on \"{}\"", String::from_utf8_lossy(&x.uri)),
+            );
             return Flow::Answer(Answer::Status(500));
         }
     };
@@ -166,7 +169,10 @@ fn slash_redirect(x: &mut Exchange, path: &[u8]) -> Flow {
 /// Nothing in the location answers: nginx's words for a directory and for the rest.
 fn no_content(x: &mut Exchange) -> Flow {
     if x.uri.ends_with(b"/") {
-        x.log(Level::Error, format_args!("directory index of \"{}\" is forbidden", String::from_utf8_lossy(&x.uri)));
+        x.log(
+            Level::Error,
+            format_args!("directory index of \"{}\" is forbidden", String::from_utf8_lossy(&x.uri)),
+        );
         return Flow::Answer(Answer::Status(403));
     }
     Flow::Answer(Answer::Status(404))
@@ -255,7 +261,8 @@ fn serve_error_page(g: &Rc<Generation>, x: &mut Exchange, error_page: &ErrorPage
         }
         _ => {
             // A URL: the client is sent there.
-            let redirect = x.error_status.take().filter(|s| matches!(s, 301 | 302 | 303 | 307 | 308)).unwrap_or(302);
+            let redirect =
+                x.error_status.take().filter(|s| matches!(s, 301 | 302 | 303 | 307 | 308)).unwrap_or(302);
             x.answer.clear();
             x.answer.fields.push_known(Known::Location, b"Location", &target);
             Stop::Answer(page(x, redirect))
@@ -282,10 +289,20 @@ fn page(x: &mut Exchange, status: u16) -> Answer {
 }
 
 /// Runs a subrequest to its end and keeps what came of it.
-fn ask<'a>(g: &'a Rc<Generation>, x: &'a Exchange, asked: Subrequest) -> Pin<Box<dyn Future<Output = Asked> + 'a>> {
+fn ask<'a>(
+    g: &'a Rc<Generation>,
+    x: &'a Exchange,
+    asked: Subrequest,
+) -> Pin<Box<dyn Future<Output = Asked> + 'a>> {
     Box::pin(async move {
         if x.depth >= SUBREQUEST_DEPTH_MAX {
-            x.log(Level::Error, format_args!("subrequests cycle while processing \"{}\"", String::from_utf8_lossy(&asked.uri)));
+            x.log(
+                Level::Error,
+                format_args!(
+                    "subrequests cycle while processing \"{}\"",
+                    String::from_utf8_lossy(&asked.uri)
+                ),
+            );
             let mut refused = Asked::default();
             refused.head.status = 500;
             return refused;
@@ -328,7 +345,9 @@ async fn collect(x: &mut Exchange, body: Body) -> Vec<u8> {
             }
         }
         Body::Upstream(mut upstream) => {
-            while let (true, Ok(Some(piece))) = (kept.len() < SUBREQUEST_BODY_MAX, upstream.next(&mut x.alarm).await) {
+            while let (true, Ok(Some(piece))) =
+                (kept.len() < SUBREQUEST_BODY_MAX, upstream.next(&mut x.alarm).await)
+            {
                 kept.extend_from_slice(piece.filled());
             }
         }

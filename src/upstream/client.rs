@@ -73,13 +73,48 @@ pub struct UpstreamBody {
     pool: Option<Rc<Pool>>,
     requests: u64,
     opened: Instant,
+    /// Bytes read from the socket since the head, framing included.
+    raw_received: u64,
+    /// Parts are held back until a buffer is full (`proxy_buffering on`).
+    gathered: bool,
 }
 
 impl UpstreamBody {
     /// A body framed so, of which `ahead` was read with the head.
-    pub fn new(kept: Kept, ahead: Buffer, frame: Frame, timeout: Duration, hold: Hold, pool: Option<Rc<Pool>>) -> Self {
+    pub fn new(
+        kept: Kept,
+        ahead: Buffer,
+        frame: Frame,
+        timeout: Duration,
+        hold: Hold,
+        pool: Option<Rc<Pool>>,
+    ) -> Self {
         let Kept { stream, requests, opened } = kept;
-        UpstreamBody { body: Some(H1Body::new(stream, ahead, frame)), timeout, hold, pool, requests, opened }
+        UpstreamBody {
+            body: Some(H1Body::new(stream, ahead, frame)),
+            timeout,
+            hold,
+            pool,
+            requests,
+            opened,
+            raw_received: 0,
+            gathered: false,
+        }
+    }
+
+    /// Parts are to be held back until a buffer is full.
+    pub fn gather(&mut self) {
+        self.gathered = true;
+    }
+
+    /// Whether parts are held back until a buffer is full.
+    pub fn is_gathered(&self) -> bool {
+        self.gathered
+    }
+
+    /// Bytes read from the socket since the head, framing included.
+    pub fn raw_received(&self) -> u64 {
+        self.raw_received
     }
 
     /// The next piece; `None` at the end, and then the connection has gone back to its pool.
@@ -88,7 +123,9 @@ impl UpstreamBody {
     /// The upstream failed before the end.
     pub async fn next(&mut self, alarm: &mut Alarm) -> Result<Option<Buffer>, BodyFault> {
         let Some(body) = &mut self.body else { return Ok(None) };
-        match body.next(alarm, self.timeout).await {
+        let next = body.next(alarm, self.timeout).await;
+        self.raw_received = body.raw_received();
+        match next {
             Ok(Some(piece)) => {
                 if body.is_done() {
                     self.finish();

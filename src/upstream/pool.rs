@@ -64,8 +64,8 @@ impl Pool {
     pub fn put(&self, peer: usize, kept: Kept) {
         let settings = &self.shared.settings;
         let now = Instant::now();
-        let spent = kept.requests >= settings.requests
-            || now.saturating_duration_since(kept.opened) >= settings.time;
+        let spent =
+            kept.requests >= settings.requests || now.saturating_duration_since(kept.opened) >= settings.time;
         if settings.connections == 0 || spent {
             return;
         }

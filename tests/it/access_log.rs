@@ -65,12 +65,11 @@ fn pieces_of_a_format_are_joined() {
 
 #[test]
 fn default_escape() {
-    let request =
-        b"GET /%01%22?\\ HTTP/1.1\r\nHost: a\r\nX-A: \xc3\xa9\"\\\tz\x01\x7f\r\nConnection: close\r\n\r\n";
+    let request = b"GET /%01%22?\\ HTTP/1.1\r\nHost: a\r\nX-A: \xc3\xa9\"\\\tz\r\nConnection: close\r\n\r\n";
     let conf = "log_format f '$uri|$args|$http_x_a|$http_none'; server { listen 127.0.0.1:%%PORT%%; access_log %%DIR%%/f.log f; return 204; }";
     let server = Server::http(conf);
     server.ask(request);
-    assert_eq!(server.wait_lines("f.log", 1)[0], r"/\x01\x22|\x5C|\xC3\xA9\x22\x5C\x09z\x01\x7F|-");
+    assert_eq!(server.wait_lines("f.log", 1)[0], r"/\x01\x22|\x5C|\xC3\xA9\x22\x5C\x09z|-");
 }
 
 #[test]

@@ -498,7 +498,9 @@ impl Drop for Server {
             return;
         }
         stopped.unwrap();
-        let bad = |line: &&str| line.contains("[alert]") || line.contains("panicked at");
+        // The level stands behind the time; the same word further on came from a client.
+        let alert = |line: &str| line.get(20..).is_some_and(|rest| rest.starts_with("[alert]"));
+        let bad = |line: &&str| alert(line) || line.contains("panicked at");
         let alert = log.lines().chain(self.read("stderr").lines()).find(bad).map(str::to_owned);
         assert!(self.alerts_allowed || alert.is_none(), "in the log: {}", alert.unwrap_or_default());
     }

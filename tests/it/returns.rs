@@ -88,8 +88,9 @@ fn no_body_with_204_and_304() {
         let text = server.exchange("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         assert!(text.starts_with(&format!("HTTP/1.1 {code} ")), "{text}");
         assert!(text.ends_with("\r\n\r\n"), "{text}");
-        // A 204 must not have a length (RFC 9110, 8.6).
-        assert_eq!(code == 204, !text.to_lowercase().contains("content-length"), "{text}");
+        // A 204 must not have a length (RFC 9110, 8.6); that of a 304 would be the page's, which
+        // nobody knows here.
+        assert!(code != 204 || !text.to_lowercase().contains("content-length"), "{text}");
     }
 }
 

@@ -24,7 +24,9 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(ProcessSetting
     for directive in scope.here("load_module") {
         let file = directive.arg(0).unwrap_or_default();
         if !BUILT_IN_MODULES.iter().any(|name| file.contains(name)) {
-            let message = format!("module \"{file}\" cannot be loaded: Octroi has no dynamic modules, and this one's feature is not built in");
+            let message = format!(
+                "module \"{file}\" cannot be loaded: Octroi has no dynamic modules, and this one's feature is not built in"
+            );
             return Err(scope.error(directive, message));
         }
     }
@@ -40,7 +42,11 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(ProcessSetting
         user,
         shards: shards(scope)?,
         affinity: affinity(scope)?,
-        rlimit_nofile: scope.one("worker_rlimit_nofile").map(|_| scope.number("worker_rlimit_nofile", 0)).transpose()?,
+        rlimit_nofile: scope
+            .one("worker_rlimit_nofile")
+            .map(|_| scope.number("worker_rlimit_nofile", 0))
+            .transpose()?,
+        uses_stderr: false,
         error_logs: error_logs(scope, b)?,
     };
     Ok((settings, worker_connections))
@@ -105,14 +111,16 @@ pub fn error_logs(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Vec<ErrorLog
     for directive in scope.all("error_log") {
         let level = match directive.args.get(1) {
             None => Level::Error,
-            Some(word) => Level::parse(&word.text)
-                .ok_or_else(|| scope.error_at(directive, word, format!("invalid log level \"{}\"", word.text)))?,
+            Some(word) => Level::parse(&word.text).ok_or_else(|| {
+                scope.error_at(directive, word, format!("invalid log level \"{}\"", word.text))
+            })?,
         };
         let target = match directive.arg(0).unwrap_or_default() {
             "stderr" => LogTarget::Stderr,
             text if text.starts_with("syslog:") || text.starts_with("memory:") => {
                 let kind = text.split(':').next().unwrap_or_default();
-                let message = format!("\"error_log {kind}:\" is not supported by Octroi: it is not built yet");
+                let message =
+                    format!("\"error_log {kind}:\" is not supported by Octroi: it is not built yet");
                 return Err(scope.error(directive, message));
             }
             path => LogTarget::File(b.log_file(path)),

@@ -3,7 +3,9 @@
 use super::main_context::error_logs;
 use crate::base::limits::REQUEST_FIELDS_MAX;
 use crate::conf::{Context, Diagnostic, Directive, Scope, Word, value};
-use crate::pipeline::settings::{ErrorPage, IfModifiedSince, Lingering, Root, ServerFacts, ServerTokens, Settings};
+use crate::pipeline::settings::{
+    ErrorPage, IfModifiedSince, Lingering, Root, ServerFacts, ServerTokens, Settings,
+};
 use crate::pipeline::template::Template;
 use crate::plan::builder::Builder;
 use std::collections::HashMap;
@@ -39,7 +41,10 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
         b.begin_server(facts);
     }
     let Some(server) = b.server() else {
-        return Err(Diagnostic::new(crate::base::process_settings::Level::Emerg, "a location outside of a server"));
+        return Err(Diagnostic::new(
+            crate::base::process_settings::Level::Emerg,
+            "a location outside of a server",
+        ));
     };
     let name = location_name(scope);
     let keepalive = keepalive_timeout(scope)?;
@@ -139,7 +144,8 @@ fn server_facts(scope: &Scope<'_>) -> Result<ServerFacts, Diagnostic> {
         merge_slashes: scope.flag("merge_slashes", true)?,
         ignore_invalid_headers: scope.flag("ignore_invalid_headers", true)?,
         underscores_in_headers: scope.flag("underscores_in_headers", false)?,
-        max_headers: (scope.number("max_headers", REQUEST_FIELDS_MAX as u64)? as usize).min(REQUEST_FIELDS_MAX),
+        max_headers: (scope.number("max_headers", REQUEST_FIELDS_MAX as u64)? as usize)
+            .min(REQUEST_FIELDS_MAX),
         client_header_timeout: time(scope, "client_header_timeout", 60_000)?,
         client_header_buffer_size: scope.size("client_header_buffer_size", 1024)? as usize,
         large_header_buffers: large_header_buffers as usize,
@@ -168,7 +174,8 @@ fn keepalive_timeout(scope: &Scope<'_>) -> Result<(Duration, Option<u64>), Diagn
 fn root(scope: &Scope<'_>, name: &str, b: &mut Builder<'_>) -> Result<Root, Diagnostic> {
     if let Some(directive) = scope.here("alias").next() {
         if let Some(other) = scope.here("root").next() {
-            return Err(scope.error(other, "\"root\" directive is duplicate, \"alias\" directive was specified earlier"));
+            return Err(scope
+                .error(other, "\"root\" directive is duplicate, \"alias\" directive was specified earlier"));
         }
         let path = path_template(directive, b)?;
         let regex = scope.directive().is_some_and(is_regex);
@@ -215,7 +222,11 @@ fn error_pages(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Vec<ErrorPage>,
     scope.all("error_page").into_iter().map(|directive| error_page(scope, directive, b)).collect()
 }
 
-fn error_page(scope: &Scope<'_>, directive: &Directive, b: &mut Builder<'_>) -> Result<ErrorPage, Diagnostic> {
+fn error_page(
+    scope: &Scope<'_>,
+    directive: &Directive,
+    b: &mut Builder<'_>,
+) -> Result<ErrorPage, Diagnostic> {
     let invalid = |word: &Word| scope.error_at(directive, word, format!("invalid value \"{}\"", word.text));
     let Some((target, mut codes)) = directive.args.split_last() else {
         return Err(scope.error(directive, "invalid number of arguments in \"error_page\" directive"));
@@ -237,7 +248,11 @@ fn error_page(scope: &Scope<'_>, directive: &Directive, b: &mut Builder<'_>) -> 
     for word in codes {
         match word.text.parse::<u16>() {
             Ok(499) => {
-                return Err(scope.error_at(directive, word, format!("value \"{}\" must be between 300 and 599", 499)));
+                return Err(scope.error_at(
+                    directive,
+                    word,
+                    format!("value \"{}\" must be between 300 and 599", 499),
+                ));
             }
             Ok(status) if (300..=599).contains(&status) => statuses.push(status),
             Ok(status) => {
@@ -249,4 +264,3 @@ fn error_page(scope: &Scope<'_>, directive: &Directive, b: &mut Builder<'_>) -> 
     }
     Ok(ErrorPage { statuses, overwrite, target: b.template(target)? })
 }
-

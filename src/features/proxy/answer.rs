@@ -4,6 +4,7 @@ use super::settings::ProxySettings;
 use crate::http::{BodyFraming, Known};
 use crate::net::h1_body::Frame;
 use crate::pipeline::exchange::Exchange;
+use crate::pipeline::redirect;
 
 /// Fills `x.answer` from the head in `x.upstream_head`, whose bytes are in `x.upstream_input`.
 pub fn fill(settings: &ProxySettings, x: &mut Exchange, framing: BodyFraming) {
@@ -12,6 +13,7 @@ pub fn fill(settings: &ProxySettings, x: &mut Exchange, framing: BodyFraming) {
     } else {
         Vec::new()
     };
+    let rewritten = rewritten_location(x, &redirects);
     let Exchange { answer, upstream_head: head, upstream_input, .. } = x;
     let buffer = upstream_input.filled();
     answer.clear();
@@ -36,13 +38,9 @@ pub fn fill(settings: &ProxySettings, x: &mut Exchange, framing: BodyFraming) {
                 answer.content_type.clear();
                 answer.content_type.extend_from_slice(value);
             }
-            Known::Location => match redirects.iter().find(|(from, _)| value.starts_with(from)) {
-                Some((from, to)) => {
-                    let rewritten = [to.as_slice(), &value[from.len()..]].concat();
-                    answer.fields.push_known(Known::Location, name, &rewritten);
-                }
-                None => answer.fields.push_known(Known::Location, name, value),
-            },
+            Known::Location => {
+                answer.fields.push_known(Known::Location, name, rewritten.as_deref().unwrap_or(value));
+            }
             known => answer.fields.push_known(known, name, value),
         }
     }
@@ -51,6 +49,16 @@ pub fn fill(settings: &ProxySettings, x: &mut Exchange, framing: BodyFraming) {
             answer.fields.push_known(Known::Upgrade, b"Upgrade", field.value.of(buffer));
         }
     }
+}
+
+/// What `proxy_redirect` makes of `Location`; a path becomes absolute as those made here do.
+fn rewritten_location(x: &Exchange, redirects: &[(Vec<u8>, Vec<u8>)]) -> Option<Vec<u8>> {
+    let field = x.upstream_head.fields.find(Known::Location)?;
+    let value = field.value.of(x.upstream_input.filled());
+    let (from, to) = redirects.iter().find(|(from, _)| value.starts_with(from))?;
+    let mut rewritten = Vec::new();
+    redirect::location(x, &[to.as_slice(), &value[from.len()..]].concat(), &mut rewritten);
+    Some(rewritten)
 }
 
 /// The reader's view of the framing.

@@ -9,7 +9,7 @@ use crate::base::buffer::Buffer;
 use crate::base::limits::{BUFFER_BYTES, INTERIM_ANSWERS_MAX, RESPONSE_FIELDS_MAX, WATCH_CLIENT_AFTER_MS};
 use crate::base::process_settings::Level;
 use crate::http::chunked::LAST_CHUNK;
-use crate::http::{Framing, HeadLimits, Method, Parsed};
+use crate::http::{Framing, HeadLimits, Known, Method, Parsed};
 use crate::net::deadline::{First, first};
 use crate::net::stream::{Quiet, Stream};
 use crate::pipeline::answer::{Answer, Body};
@@ -77,6 +77,7 @@ async fn proxy(settings: &ProxySettings, x: &mut Exchange) -> Flow {
         x.scratch = head;
         return Flow::Answer(Answer::Status(500));
     }
+    keep_uri(x, &head);
     let begun = Instant::now();
     let mut tried = Tried::default();
     let mut left = settings.next.tries(balancer.len());
@@ -107,6 +108,14 @@ async fn proxy(settings: &ProxySettings, x: &mut Exchange) -> Flow {
     };
     x.scratch = head;
     flow
+}
+
+/// Keeps the path of the request to the upstream, for the log.
+fn keep_uri(x: &mut Exchange, head: &[u8]) {
+    x.upstream_uri.clear();
+    if let Some(uri) = head.split(|b| *b == b' ').nth(1) {
+        x.upstream_uri.extend_from_slice(uri);
+    }
 }
 
 /// Who is asked, and with which URI, for this request.
@@ -143,11 +152,24 @@ fn note(x: &mut Exchange, status: u16) {
 }
 
 /// Turns the head in the exchange into the answer.
-fn finish(settings: &ProxySettings, x: &mut Exchange, body: Box<UpstreamBody>) -> Flow {
+fn finish(settings: &ProxySettings, x: &mut Exchange, mut body: Box<UpstreamBody>) -> Flow {
     // The framing was checked when the head arrived.
     let framing = x.upstream_head.framing(x.method()).unwrap_or_default();
+    let own_buffering = x.upstream_head.fields.find(Known::XAccelBuffering).map(|field| field.value);
+    let gathered = match own_buffering.map(|value| value.of(x.upstream_input.filled())) {
+        Some(value) if value.eq_ignore_ascii_case(b"yes") => true,
+        Some(value) if value.eq_ignore_ascii_case(b"no") => false,
+        _ => settings.buffering,
+    };
+    if gathered {
+        body.gather();
+    }
     answer::fill(settings, x, framing);
-    Flow::Answer(Answer::Ready(if x.upstream_head.upgrade { Body::Tunnel(body) } else { Body::Upstream(body) }))
+    Flow::Answer(Answer::Ready(if x.upstream_head.upgrade {
+        Body::Tunnel(body)
+    } else {
+        Body::Upstream(body)
+    }))
 }
 
 impl Call<'_> {
@@ -211,7 +233,10 @@ impl Call<'_> {
             }
             Ok(Err(e)) => {
                 let (code, text) = shown(&e);
-                x.log(Level::Error, format_args!("connect() failed ({code}: {text}) while connecting to upstream"));
+                x.log(
+                    Level::Error,
+                    format_args!("connect() failed ({code}: {text}) while connecting to upstream"),
+                );
                 Err(Failure::Error)
             }
             Err(_) => {
@@ -234,7 +259,13 @@ impl Call<'_> {
 
     /// Sends head and body. `Ok(false)`: the upstream answers already; what is left of the body is
     /// in `x.upload`.
-    async fn send(&mut self, x: &mut Exchange, stream: &Stream, head: &[u8], streamed: bool) -> Result<bool, Ended> {
+    async fn send(
+        &mut self,
+        x: &mut Exchange,
+        stream: &Stream,
+        head: &[u8],
+        streamed: bool,
+    ) -> Result<bool, Ended> {
         let body_bytes = match &x.body {
             RequestBody::Memory(bytes) => bytes.as_slice(),
             _ => &[],
@@ -251,7 +282,10 @@ impl Call<'_> {
                 return Ok(false);
             }
             let Some(piece) = upload::piece_at(&x.body, offset).await else {
-                x.log(Level::Crit, format_args!("reading a buffered request body failed at {offset} of {length}"));
+                x.log(
+                    Level::Crit,
+                    format_args!("reading a buffered request body failed at {offset} of {length}"),
+                );
                 return Err(Ended::Client(500));
             };
             offset += piece.len() as u64;
@@ -359,7 +393,9 @@ impl Call<'_> {
                         let (code, text) = shown(&e);
                         x.log(
                             Level::Error,
-                            format_args!("recv() failed ({code}: {text}) while reading response header from upstream"),
+                            format_args!(
+                                "recv() failed ({code}: {text}) while reading response header from upstream"
+                            ),
                         );
                         return Ended::Failed(Failure::Error);
                     }
@@ -374,7 +410,9 @@ impl Call<'_> {
                         if input.room() == 0 {
                             x.log(
                                 Level::Error,
-                                format_args!("upstream sent too big header while reading response header from upstream"),
+                                format_args!(
+                                    "upstream sent too big header while reading response header from upstream"
+                                ),
                             );
                             return Ended::Failed(Failure::InvalidHeader);
                         }
@@ -461,7 +499,9 @@ impl Call<'_> {
         }
         x.log(
             Level::Error,
-            format_args!("upstream prematurely closed connection while reading response header from upstream"),
+            format_args!(
+                "upstream prematurely closed connection while reading response header from upstream"
+            ),
         );
         Ended::Failed(Failure::Error)
     }
@@ -508,7 +548,14 @@ impl Call<'_> {
         };
         let pool = keep.then(|| self.members.pool.clone());
         x.upstream_input = input;
-        Ended::Answered(Box::new(UpstreamBody::new(kept, ahead, frame, self.settings.read_timeout, hold, pool)))
+        Ended::Answered(Box::new(UpstreamBody::new(
+            kept,
+            ahead,
+            frame,
+            self.settings.read_timeout,
+            hold,
+            pool,
+        )))
     }
 
     /// Whether a status that `proxy_next_upstream` names can really lead to another server; else it

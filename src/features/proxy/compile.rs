@@ -49,7 +49,8 @@ const BUFFER_SIZE: u64 = 4 * 1024;
 /// # Errors
 /// What nginx refuses, in its words.
 pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
-    let pass = scope.here("proxy_pass").next().and_then(|directive| Some((directive, directive.args.first()?)));
+    let pass =
+        scope.here("proxy_pass").next().and_then(|directive| Some((directive, directive.args.first()?)));
     let Some((directive, word)) = pass else { return look_for_faults(scope, b) };
     let target = target(scope, directive, word, b)?;
     let settings = settings(scope, target, b)?;
@@ -216,7 +217,8 @@ pub(super) fn resolve_variable(
     let host = authority.strip_suffix(":80").unwrap_or(authority).to_ascii_lowercase();
     let with_port = format!("{host}:80");
     let known = groups.get();
-    if let Some(found) = known.and_then(|all| all.get(host.as_str()).or_else(|| all.get(with_port.as_str()))) {
+    if let Some(found) = known.and_then(|all| all.get(host.as_str()).or_else(|| all.get(with_port.as_str())))
+    {
         return Ok((found.members(&x.locals), Some(Resolved { uri })));
     }
     match upstream::literal(authority, 80) {
@@ -296,7 +298,9 @@ fn redirects(
                 }
                 pairs.extend(default_redirect(scope, target, b));
             }
-            [word] => return Err(scope.error_at(directive, word, format!("invalid parameter \"{}\"", word.text))),
+            [word] => {
+                return Err(scope.error_at(directive, word, format!("invalid parameter \"{}\"", word.text)));
+            }
             [from, _] if from.text.starts_with('~') => {
                 let message = "a regular expression in \"proxy_redirect\" is not supported by Octroi yet";
                 return Err(scope.error_at(directive, from, message));
@@ -308,11 +312,7 @@ fn redirects(
     Ok(pairs)
 }
 
-fn default_redirect(
-    scope: &Scope<'_>,
-    target: &Target,
-    b: &mut Builder<'_>,
-) -> Option<(Template, Template)> {
+fn default_redirect(scope: &Scope<'_>, target: &Target, b: &mut Builder<'_>) -> Option<(Template, Template)> {
     let Target::Fixed { uri, host, .. } = target else { return None };
     let block = scope.directive().filter(|_| scope.context() == Context::LOCATION)?;
     let prefix = block.args.first().is_some_and(|word| !word.text.starts_with(['~', '@']));

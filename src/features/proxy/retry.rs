@@ -107,7 +107,14 @@ impl NextUpstream {
 
     /// Whether another server may be tried after `failure`. `sent`: the upstream may have got the
     /// request. `repeatable`: its body is still at hand.
-    pub fn allows(&self, failure: Failure, method: Method, sent: bool, repeatable: bool, begun: Instant) -> bool {
+    pub fn allows(
+        &self,
+        failure: Failure,
+        method: Method,
+        sent: bool,
+        repeatable: bool,
+        begun: Instant,
+    ) -> bool {
         let idempotent = !matches!(method, Method::Post | Method::Lock | Method::Patch);
         self.failures & failure.bit() != 0
             && (idempotent || !sent || self.non_idempotent)

@@ -73,8 +73,8 @@ impl Outcome {
                 Answer::Ready(Body::None)
             }
             Outcome::Text { status, text } => {
-                let text = text.value(x);
                 begin(x, *status);
+                let text = text.value(x);
                 media_type::set(x);
                 x.answer.length = Some(text.len() as u64);
                 Answer::Ready(if text.is_empty() { Body::None } else { Body::Bytes(text) })

@@ -1,6 +1,7 @@
 //! The client's connection, and the host and process that serve it.
 
 use crate::base::address::Address;
+use crate::net::stream::TcpInfo;
 use crate::pipeline::connection::{push_decimal, push_ip};
 use crate::pipeline::exchange::Exchange;
 use std::cell::Cell;
@@ -50,6 +51,31 @@ fn push_port(port: u16, out: &mut Vec<u8>) -> bool {
         push_decimal(out, u64::from(port));
     }
     true
+}
+
+/// Appends one figure of TCP_INFO; a Unix socket has none.
+fn tcpinfo(x: &Exchange, out: &mut Vec<u8>, figure: fn(&TcpInfo) -> u32) -> bool {
+    let info = x.connection.stream.upgrade().and_then(|stream| stream.tcp_info());
+    if let Some(info) = &info {
+        push_decimal(out, u64::from(figure(info)));
+    }
+    info.is_some()
+}
+
+pub(super) fn tcpinfo_rtt(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
+    tcpinfo(x, out, |info| info.rtt_us)
+}
+
+pub(super) fn tcpinfo_rttvar(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
+    tcpinfo(x, out, |info| info.rttvar_us)
+}
+
+pub(super) fn tcpinfo_snd_cwnd(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
+    tcpinfo(x, out, |info| info.snd_cwnd)
+}
+
+pub(super) fn tcpinfo_rcv_space(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
+    tcpinfo(x, out, |info| info.rcv_space)
 }
 
 pub(super) fn number(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {

@@ -64,7 +64,7 @@ const VARIABLES: &[VariableSpec] = &[
     one("request_length", request::length, "Bytes of the request: request line, fields and body."),
     one("request_body", request::body, "The body of the request, if it was read into memory."),
     one("request_body_file", request::body_file, "No value: bodies lie in files that have no name."),
-    one("pipe", request::pipe, "A dot; pipelined requests are not marked."),
+    one("pipe", request::pipe, "`p` if the request was read together with the one before it, else a dot."),
     one("remote_user", user::remote_user, "The user name that came with Basic authentication."),
     // Its fields.
     one("http_host", fields::http_host, "The field Host of the request."),
@@ -86,6 +86,22 @@ const VARIABLES: &[VariableSpec] = &[
     one("connection", connection::number, "The number of the connection."),
     one("connection_requests", connection::requests, "How many requests the connection made so far."),
     one("connection_time", time::connection_time, "How long the connection stands, in seconds."),
+    one(
+        "tcpinfo_rtt",
+        connection::tcpinfo_rtt,
+        "The round-trip time of the client's connection, in microseconds.",
+    ),
+    one("tcpinfo_rttvar", connection::tcpinfo_rttvar, "The variance of that time, in microseconds."),
+    one(
+        "tcpinfo_snd_cwnd",
+        connection::tcpinfo_snd_cwnd,
+        "The congestion window of the client's connection, in segments.",
+    ),
+    one(
+        "tcpinfo_rcv_space",
+        connection::tcpinfo_rcv_space,
+        "The receive window of the client's connection, in bytes.",
+    ),
     one("hostname", connection::hostname, "The name of this host."),
     one("pid", connection::pid, "The number of the worker process."),
     one("nginx_version", connection::nginx_version, "The version of nginx that this one is compatible with."),

@@ -139,8 +139,8 @@ pub(super) fn body_file(_: &Exchange, _: &str, _: &mut Vec<u8>) -> bool {
     false
 }
 
-pub(super) fn pipe(_: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
-    out.push(b'.');
+pub(super) fn pipe(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
+    out.push(if x.pipelined { b'p' } else { b'.' });
     true
 }
 

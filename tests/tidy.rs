@@ -1,0 +1,645 @@
+//! The rules of the house that a compiler does not check: floors, where unsafe code and the runtime
+//! may stand, what every directive has beside its code, and what no file may hold.
+//!
+//! Each rule is a test that prints every place that breaks it. The exceptions are lists in this file,
+//! each entry with its reason; an entry that nothing needs any more fails too.
+
+use octroi::conf::{Diagnostic, Disk, Effect};
+use octroi::features;
+use octroi::plan::{Loaded, Origin};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The rooms of `src` and their floors, as in the table of `src/lib.rs`.
+const FLOORS: &[(&str, u32)] = &[
+    ("base", 0),
+    ("conf", 1),
+    ("http", 1),
+    ("net", 2),
+    ("upstream", 3),
+    ("pipeline", 4),
+    ("plan", 5),
+    ("features", 6),
+    ("shard", 7),
+    // The table gives these no number: each starts the ones before it.
+    ("process", 8),
+    ("demo", 9),
+    ("cli", 10),
+];
+
+/// What lies on a lower floor and still may not be named.
+const NOT_BELOW: &[(&str, &str, &str)] =
+    &[("shard", "features", "the data plane runs steps and knows no feature by name")];
+
+/// Lines of a file, at most.
+const FILE_LINES_MAX: usize = 700;
+
+/// Files that may be longer.
+const LONG_FILES: &[(&str, &str)] = &[
+    ("src/features/refused.rs", "data: a line for every directive that is refused by name"),
+    ("tests/it/harness.rs", "the harness of the behaviour tests is one file on purpose"),
+];
+
+/// Where unsafe code may stand.
+const UNSAFE_ROOMS: &[&str] = &["src/net/", "src/process/os.rs"];
+
+/// Crates that only one room may name.
+const CRATE_ROOMS: &[(&str, &str)] = &[("monoio", "src/net/"), ("io_uring", "src/net/")];
+
+/// Crates that nothing in `src` may name.
+const ABSENT_CRATES: &[(&str, &str)] = &[("tokio", "there is no control plane yet that would need it")];
+
+/// Files that may call `expect`, which states what a bug of our own would break; never what a file,
+/// a client or an upstream sends.
+const EXPECTING_FILES: &[(&str, &str)] = &[
+    ("src/plan/builder.rs", "a feature is compiled into a location that is open"),
+    ("src/pipeline/exchange.rs", "a recycled exchange is there until it is dropped"),
+    ("src/pipeline/local.rs", "a slot is used with the layout that gave it out"),
+];
+
+/// Directives that are not in `config/reference.conf`, and why.
+const WITHOUT_EXAMPLE: &[(&str, &str)] =
+    &[("load_module", "a commented line there: whether it loads depends on the modules built in")];
+
+// ---------------------------------------------------------------------------------------- the code
+
+#[test]
+fn rooms_import_from_lower_floors_only() {
+    let mut faults = Faults::default();
+    for file in sources("src") {
+        let Some((own, floor)) = file.room() else { continue };
+        for (line, name) in crate_names(&file.code) {
+            let Some((_, other)) = FLOORS.iter().find(|(room, _)| *room == name) else { continue };
+            let barred = NOT_BELOW.iter().any(|(from, to, _)| *from == own && *to == name);
+            if name != own && (*other >= floor || barred) {
+                faults.add(
+                    &file.path,
+                    line,
+                    format!("`{own}` (floor {floor}) names `{name}` (floor {other})"),
+                );
+            }
+        }
+    }
+    faults.none();
+}
+
+#[test]
+fn every_room_has_a_floor() {
+    let lib = read("src/lib.rs");
+    let rooms: BTreeSet<&str> =
+        lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    assert_eq!(rooms, FLOORS.iter().map(|(room, _)| *room).collect());
+    for (room, floor) in FLOORS {
+        let shown = if *floor > 7 { String::new() } else { format!("{floor} ") };
+        assert!(lib.contains(&format!("//! | {shown}| [`{room}`] |")), "src/lib.rs: the line of `{room}`");
+    }
+}
+
+#[test]
+fn unsafe_code_has_its_rooms_and_its_reasons() {
+    let mut faults = Faults::default();
+    for file in sources("src") {
+        let lines: Vec<&str> = file.text.lines().collect();
+        for (at, code) in file.all_code.lines().enumerate() {
+            let Some(column) = word(code, "unsafe") else { continue };
+            if !UNSAFE_ROOMS.iter().any(|room| file.path.starts_with(room)) {
+                faults.add(&file.path, at + 1, "unsafe code outside of its rooms".to_owned());
+            }
+            // A function's contract is the trait's or stands in its documentation.
+            if word(&code[column..], "fn").is_none() && !has_safety_comment(&lines[..at]) {
+                faults.add(&file.path, at + 1, "no SAFETY comment above".to_owned());
+            }
+        }
+    }
+    for file in sources("loadtest").iter().chain(&sources("tests")) {
+        for (at, _) in file.all_code.lines().enumerate().filter(|(_, code)| word(code, "unsafe").is_some()) {
+            faults.add(&file.path, at + 1, "unsafe code outside of its rooms".to_owned());
+        }
+    }
+    faults.none();
+}
+
+/// Whether the comment that ends above (or the statement's first lines) says SAFETY.
+fn has_safety_comment(above: &[&str]) -> bool {
+    // A statement is rarely begun more than three lines above its unsafe block.
+    const STATEMENT_LINES: usize = 3;
+    let mut code = 0;
+    for line in above.iter().rev().map(|line| line.trim_start()) {
+        if line.starts_with("// SAFETY:") {
+            return true;
+        }
+        if !line.starts_with("//") && !line.starts_with("#[") {
+            code += 1;
+            if code > STATEMENT_LINES {
+                return false;
+            }
+        }
+    }
+    false
+}
+
+#[test]
+fn the_runtime_has_its_room() {
+    let mut faults = Faults::default();
+    for file in sources("src") {
+        for (at, code) in file.all_code.lines().enumerate() {
+            for (name, room) in CRATE_ROOMS {
+                if word(code, name).is_some() && !file.path.starts_with(room) {
+                    faults.add(&file.path, at + 1, format!("`{name}` is named in {room} only"));
+                }
+            }
+            for (name, reason) in ABSENT_CRATES.iter().filter(|(name, _)| word(code, name).is_some()) {
+                faults.add(&file.path, at + 1, format!("`{name}` is not named: {reason}"));
+            }
+        }
+    }
+    faults.none();
+}
+
+#[test]
+fn nothing_is_left_to_do() {
+    let mut faults = Faults::default();
+    for file in all_rust() {
+        for (at, code) in file.all_code.lines().enumerate() {
+            for name in ["todo", "unimplemented", "dbg"] {
+                if word(code, name).is_some_and(|column| code[column + name.len()..].starts_with('!')) {
+                    faults.add(&file.path, at + 1, format!("`{name}!`"));
+                }
+            }
+        }
+    }
+    faults.none();
+}
+
+#[test]
+fn nothing_is_unwrapped_that_comes_from_outside() {
+    let mut faults = Faults::default();
+    let mut used = BTreeSet::new();
+    for file in sources("src") {
+        for (at, code) in file.code.lines().enumerate() {
+            if code.contains(".expect(") && exception(EXPECTING_FILES, &file.path, &mut used) {
+                continue;
+            }
+            for call in [".unwrap()", ".expect(", "panic!(", "unreachable!("] {
+                if code.contains(call) {
+                    faults.add(&file.path, at + 1, format!("`{call}` outside of tests"));
+                }
+            }
+        }
+    }
+    faults.unused(EXPECTING_FILES, &used);
+    faults.none();
+}
+
+#[test]
+fn files_are_of_a_readable_length_and_say_what_they_are() {
+    let mut faults = Faults::default();
+    let mut used = BTreeSet::new();
+    for file in all_rust() {
+        let lines = file.text.lines().count();
+        if lines > FILE_LINES_MAX && !exception(LONG_FILES, &file.path, &mut used) {
+            faults.add(&file.path, lines, format!("more than {FILE_LINES_MAX} lines"));
+        }
+        // The tests of one file need no page of their own.
+        if !file.text.starts_with("//!") && !file.path.ends_with("/tests.rs") {
+            faults.add(&file.path, 1, "does not begin with what it is (`//! ...`)".to_owned());
+        }
+    }
+    faults.unused(LONG_FILES, &used);
+    faults.none();
+}
+
+// --------------------------------------------------------------------------------- the directives
+
+#[test]
+fn every_directive_is_documented() {
+    assert_eq!(features::registry().faults(), Vec::<String>::new());
+}
+
+#[test]
+fn every_directive_is_tested() {
+    let mut texts: Vec<String> = sources("tests")
+        .iter()
+        .filter(|file| file.path != "tests/tidy.rs")
+        .map(|file| file.text.clone())
+        .collect();
+    texts.extend(sources("src/features").iter().map(File::tests));
+    texts.extend(sources("src/process").iter().map(File::tests));
+    let untested: BTreeSet<&str> = features::registry()
+        .specs
+        .iter()
+        // What has no effect is tested with the examples below: it gives its notice.
+        .filter(|spec| spec.effect == Effect::Works)
+        .map(|spec| spec.name)
+        .filter(|name| !texts.iter().any(|text| text.lines().any(|line| word(line, name).is_some())))
+        .collect();
+    assert!(untested.is_empty(), "no test names these directives: {untested:?}");
+}
+
+#[test]
+fn every_directive_has_an_example() {
+    let examples: Vec<String> = list("config", "conf").iter().map(|path| read(path)).collect();
+    let uses = |name: &str| {
+        let named = |line: &str| {
+            line.trim_start().strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', ';']))
+        };
+        examples.iter().any(|text| text.lines().any(named))
+    };
+    let excepted = |name: &str| WITHOUT_EXAMPLE.iter().any(|(known, _)| *known == name);
+    let missing: BTreeSet<&str> = features::registry()
+        .specs
+        .iter()
+        .map(|spec| spec.name)
+        .filter(|name| uses(name) == excepted(name))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "in config/reference.conf without need for an exception, or missing: {missing:?}"
+    );
+}
+
+#[test]
+fn every_example_loads() {
+    for path in list("config", "conf") {
+        if let Err(error) = example(&path) {
+            panic!("{path}: {error}");
+        }
+    }
+}
+
+#[test]
+fn what_has_no_effect_is_noticed() {
+    let loaded = example("config/reference.conf").unwrap_or_else(|error| panic!("{error}"));
+    let notices: Vec<&str> = loaded.notices.iter().map(|notice| notice.message.as_str()).collect();
+    let mut count = 0;
+    for spec in features::registry().specs {
+        if let Effect::Accepted(reason) = spec.effect {
+            let notice = format!("directive \"{}\" has no effect: {reason}", spec.name);
+            assert_eq!(notices.iter().filter(|text| **text == notice).count(), 1, "{notice}");
+            count += 1;
+        }
+    }
+    assert_eq!(notices.len(), count, "{notices:#?}");
+}
+
+fn example(path: &str) -> Result<Loaded, Diagnostic> {
+    let origin = Origin {
+        conf: root().join(path),
+        prefix: "/var/lib/octroi-example/".into(),
+        globals: String::new(),
+        error_log: None,
+    };
+    features::load(&origin, &mut Disk)
+}
+
+/// The page that `scripts/supported` writes.
+#[test]
+fn the_page_of_what_is_supported_is_up_to_date() {
+    let path = root().join("docs/supported.md");
+    let page = supported();
+    if std::env::var_os("OCTROI_WRITE").is_some() {
+        fs::write(&path, page).expect("docs/supported.md can be written");
+        return;
+    }
+    let stands = fs::read_to_string(&path).unwrap_or_default();
+    assert!(stands == page, "docs/supported.md is stale: scripts/supported writes it anew");
+}
+
+fn supported() -> String {
+    let mut variables = BTreeMap::new();
+    for variable in features::ALL.iter().flat_map(|feature| feature.variables) {
+        let name = format!("${}{}", variable.name, if variable.family { "*name*" } else { "" });
+        variables.insert(name, variable.doc);
+    }
+    let mut page = String::from(
+        "# What is supported\n\n\
+         Written by `scripts/supported` from the declarations in the code; `octroi -h directives` prints \
+         the same list of directives. What NGINX knows and this page does not is refused by name when the \
+         configuration is read.\n\n## Directives\n\n```text\n",
+    );
+    page += features::reference().trim_end();
+    page += "\n```\n\n## Variables\n\n| variable | value |\n|---|---|\n";
+    for (name, doc) in variables {
+        let _ = writeln!(page, "| {name} | {} |", doc.replace('|', "\\|"));
+    }
+    page
+}
+
+// --------------------------------------------------------------------------------------- all texts
+
+#[test]
+fn no_text_names_a_place_of_its_writer() {
+    // In two parts, so that this file passes.
+    let forbidden =
+        [concat!("/wo", "rk/"), concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("FIX", "ME")];
+    let mut faults = Faults::default();
+    for path in texts() {
+        for (at, line) in read(&path).lines().enumerate() {
+            for text in forbidden.iter().filter(|text| line.contains(*text)) {
+                faults.add(&path, at + 1, format!("`{text}`"));
+            }
+        }
+    }
+    faults.none();
+}
+
+#[test]
+fn documents_name_files_that_exist() {
+    const FOLDERS: &[&str] = &[
+        "src/",
+        "tests/",
+        "config/",
+        "docs/",
+        "scripts/",
+        "benches/",
+        "loadtest/",
+        "fuzz/",
+        ".ci/",
+        ".config/",
+    ];
+    let mut faults = Faults::default();
+    for path in list("", "md") {
+        for (at, line) in read(&path).lines().enumerate() {
+            for named in line.split('`').skip(1).step_by(2) {
+                let named = named.split([' ', ':']).next().unwrap_or_default();
+                let checked = FOLDERS.iter().any(|folder| named.starts_with(folder))
+                    && !named.contains(['*', '{', '<']);
+                if checked && !root().join(named).exists() {
+                    faults.add(&path, at + 1, format!("`{named}` is not there"));
+                }
+            }
+        }
+    }
+    faults.none();
+}
+
+// ----------------------------------------------------------------------------------------- helpers
+
+/// What breaks a rule.
+#[derive(Default)]
+struct Faults(Vec<String>);
+
+impl Faults {
+    fn add(&mut self, path: &str, line: usize, what: String) {
+        self.0.push(format!("{path}:{line}: {what}"));
+    }
+
+    /// Exceptions that nothing needs are faults too.
+    fn unused(&mut self, exceptions: &[(&str, &str)], used: &BTreeSet<String>) {
+        for (path, _) in exceptions.iter().filter(|(path, _)| !used.contains(*path)) {
+            self.add(path, 1, "is excepted without need".to_owned());
+        }
+    }
+
+    fn none(self) {
+        assert!(self.0.is_empty(), "\n{}\n", self.0.join("\n"));
+    }
+}
+
+fn exception(exceptions: &[(&str, &str)], path: &str, used: &mut BTreeSet<String>) -> bool {
+    let excepted = exceptions.iter().any(|(known, _)| *known == path);
+    if excepted {
+        used.insert(path.to_owned());
+    }
+    excepted
+}
+
+/// A file of Rust.
+struct File {
+    /// From the root of the project.
+    path: String,
+    text: String,
+    /// The text with comments and the insides of strings blanked, line by line.
+    all_code: String,
+    /// The same without tests.
+    code: String,
+}
+
+impl File {
+    fn new(path: String) -> File {
+        let text = read(&path);
+        let all_code = without_comments(&text);
+        let is_test =
+            ["tests.rs", "testing.rs", "property.rs"].iter().any(|name| path.ends_with(&format!("/{name}")));
+        let code = if is_test { String::new() } else { without_tests(&all_code) };
+        File { path, text, all_code, code }
+    }
+
+    /// The room in `src`, with its floor.
+    fn room(&self) -> Option<(&'static str, u32)> {
+        let rest = self.path.strip_prefix("src/")?;
+        let name = rest.split(['/', '.']).next().unwrap_or_default();
+        FLOORS.iter().find(|(room, _)| *room == name).copied()
+    }
+
+    /// The lines of its tests.
+    fn tests(&self) -> String {
+        let code: Vec<&str> = self.code.lines().collect();
+        let all = self.all_code.lines().zip(self.text.lines()).enumerate();
+        // What was code and is so no more without the tests is of a test.
+        let tests = all
+            .filter(|(at, (all, _))| code.get(*at).is_none_or(|code| code != all) && !all.trim().is_empty());
+        let open = tests.map(|(_, (_, text))| text).collect::<Vec<_>>().join("\n");
+        open
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Every file of Rust of the project.
+fn all_rust() -> Vec<File> {
+    ["src", "tests", "loadtest", "benches", "fuzz"].iter().flat_map(|folder| sources(folder)).collect()
+}
+
+fn sources(folder: &str) -> Vec<File> {
+    list(folder, "rs").into_iter().map(File::new).collect()
+}
+
+/// Every text that is not made by a tool.
+fn texts() -> Vec<String> {
+    ["rs", "md", "toml", "conf"]
+        .iter()
+        .flat_map(|extension| list("", extension))
+        .chain(list("scripts", ""))
+        .collect()
+}
+
+/// The files below a folder with this extension, sorted; hidden folders and what is built are left out.
+fn list(folder: &str, extension: &str) -> Vec<String> {
+    fn walk(folder: &Path, extension: &str, out: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let name = name.to_string_lossy();
+            let built = ["target", "corpus", "artifacts"].contains(&&*name);
+            if path.is_dir() && !name.starts_with('.') && !built {
+                walk(&path, extension, out);
+            } else if path.is_file() && path.extension().unwrap_or_default() == extension {
+                out.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root().join(folder), extension, &mut found);
+    let mut paths: Vec<String> = found
+        .iter()
+        .map(|path| path.strip_prefix(root()).unwrap_or(path).to_string_lossy().into_owned())
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// Where a whole word stands in a line.
+fn word(line: &str, word: &str) -> Option<usize> {
+    let part = |char: char| char.is_alphanumeric() || char == '_';
+    line.match_indices(word)
+        .map(|(at, _)| at)
+        .find(|at| !line[..*at].ends_with(part) && !line[at + word.len()..].starts_with(part))
+}
+
+/// The names behind `crate::`, those in braces too, with their lines.
+fn crate_names(code: &str) -> Vec<(usize, &str)> {
+    let mut names = Vec::new();
+    for (at, prefix) in code.match_indices("crate::") {
+        let line = code[..at].lines().count().max(1);
+        let rest = &code[at + prefix.len()..];
+        let Some(inner) = rest.strip_prefix('{') else {
+            names.push((line, ident(rest)));
+            continue;
+        };
+        let mut depth = 0;
+        let mut start = true;
+        for (at, char) in inner.char_indices() {
+            match char {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' => start = depth == 0,
+                _ if start && char.is_alphabetic() => {
+                    names.push((line, ident(&inner[at..])));
+                    start = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    names
+}
+
+fn ident(text: &str) -> &str {
+    let end = text.find(|char: char| !char.is_alphanumeric() && char != '_');
+    &text[..end.unwrap_or(text.len())]
+}
+
+/// The text with comments and the insides of strings and characters replaced by spaces.
+fn without_comments(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let part = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if first == '"' {
+            string_end(rest)
+        } else if first == 'r' && !out.ends_with(|char: char| char.is_alphanumeric() && char != 'b') {
+            raw_string_end(rest).unwrap_or(0)
+        } else if first == '\'' {
+            char_end(rest).unwrap_or(0)
+        } else {
+            0
+        };
+        if part == 0 {
+            out.push(first);
+            rest = &rest[first.len_utf8()..];
+        } else {
+            out.extend(rest[..part].chars().map(|char| if char == '\n' { '\n' } else { ' ' }));
+            rest = &rest[part..];
+        }
+    }
+    out
+}
+
+fn string_end(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, char) in text.char_indices().skip(1) {
+        match char {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+fn raw_string_end(text: &str) -> Option<usize> {
+    let hashes = text[1..].chars().take_while(|char| *char == '#').count();
+    let inner = text[1 + hashes..].strip_prefix('"')?;
+    let close = format!("\"{}", "#".repeat(hashes));
+    let end = inner.find(&close)?;
+    Some(1 + hashes + 1 + end + close.len())
+}
+
+/// `'a'` is a character, `'a` a lifetime.
+fn char_end(text: &str) -> Option<usize> {
+    let inner = &text[1..];
+    if inner.starts_with('\\') {
+        // From behind the escaped character on: `'\''`.
+        return inner.char_indices().skip(2).find(|(_, char)| *char == '\'').map(|(at, _)| at + 2);
+    }
+    let first = inner.chars().next()?.len_utf8();
+    inner[first..].starts_with('\'').then_some(1 + first + 1)
+}
+
+/// The code without what `#[cfg(test)]` stands before.
+fn without_tests(code: &str) -> String {
+    let mut out = code.to_owned();
+    while let Some(start) = out.find("#[cfg(test)]") {
+        let rest = &out[start..];
+        let end = match rest.find([';', '{']) {
+            Some(at) if rest[at..].starts_with('{') => at + block_end(&rest[at..]),
+            Some(at) => at + 1,
+            None => rest.len(),
+        };
+        let blank: String = rest[..end].chars().map(|char| if char == '\n' { '\n' } else { ' ' }).collect();
+        out.replace_range(start..start + end, &blank);
+    }
+    out
+}
+
+fn block_end(text: &str) -> usize {
+    let mut depth = 0;
+    for (at, char) in text.char_indices() {
+        match char {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return at + 1;
+        }
+    }
+    text.len()
+}
+
+#[test]
+fn the_reading_of_code_is_right() {
+    let code = "let a = \"x // \\\" y\"; // crate::z\nlet b = r#\"unsafe\"#; let c = ['\"', '\\''];\n&'a str /* b */ b\"unsafe\"";
+    let blanked = without_comments(code);
+    assert_eq!(blanked.lines().count(), 3);
+    assert!(!blanked.contains("unsafe") && !blanked.contains("crate") && blanked.contains("&'a str"));
+    let tests = "use a;\n#[cfg(test)]\nmod testing;\n#[cfg(test)]\nmod tests { fn f() { b } }\nfn c() {}";
+    assert_eq!(without_tests(tests).split_whitespace().collect::<Vec<_>>(), ["use", "a;", "fn", "c()", "{}"]);
+    let names: Vec<_> =
+        crate_names("use crate::{a, b::{c, d}, e};\ncrate::f::g").iter().map(|(_, name)| *name).collect();
+    assert_eq!(names, ["a", "b", "e", "f"]);
+    assert_eq!(word("keepalive_time keepalive;", "keepalive"), Some(15));
+}
