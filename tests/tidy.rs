@@ -441,8 +441,7 @@ impl File {
         // What was code and is so no more without the tests is of a test.
         let tests = all
             .filter(|(at, (all, _))| code.get(*at).is_none_or(|code| code != all) && !all.trim().is_empty());
-        let open = tests.map(|(_, (_, text))| text).collect::<Vec<_>>().join("\n");
-        open
+        tests.map(|(_, (_, text))| text).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -10,12 +10,16 @@ use octroi::plan::Origin;
 use std::path::Path;
 
 const CONF: &str = "/conf/nginx.conf";
+const BOM: &[u8] = b"\xef\xbb\xbf";
 
 fuzz_target!(|text: &[u8]| {
     let mut files = Snapshot::default();
     files.insert(CONF, text);
     let (file, folder) = (Path::new(CONF), Path::new("/conf"));
-    if let Ok(tree) = conf::parse(file, "", folder, &mut files) {
+    // A byte order mark at the front of a file is skipped, elsewhere it is part of a word: a tree
+    // that begins with one cannot be printed.
+    let marked = text.windows(BOM.len()).any(|bytes| bytes == BOM);
+    if let (false, Ok(tree)) = (marked, conf::parse(file, "", folder, &mut files)) {
         let printed = tree.to_string();
         let mut again = Snapshot::default();
         again.insert(CONF, printed.as_bytes());

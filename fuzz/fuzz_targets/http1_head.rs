@@ -9,7 +9,8 @@ use octroi::http::{Framing, HeadLimits, Parsed, RequestHead, ResponseHead, uri};
 fuzz_target!(|data: &[u8]| {
     // The first byte says how the rest is cut.
     let Some((&cut, bytes)) = data.split_first() else { return };
-    let limits = HeadLimits { ignore_invalid: cut & 1 == 0, underscores: cut & 2 == 0, ..HeadLimits::default() };
+    let limits =
+        HeadLimits { ignore_invalid: cut & 1 == 0, underscores: cut & 2 == 0, ..HeadLimits::default() };
     request(bytes, usize::from(cut).max(1), &limits);
     answer(bytes, usize::from(cut).max(1), &limits);
 });
@@ -24,7 +25,7 @@ fn request(bytes: &[u8], step: usize, limits: &HeadLimits) {
         end = (end + step).min(bytes.len());
         last = pieces.parse(&bytes[..end], limits);
     }
-    assert_eq!(outcome, last, "the same bytes in pieces");
+    assert!(agree(outcome, last), "the same bytes in pieces: {outcome:?} {last:?}");
     if outcome != Ok(Parsed::Complete) {
         return;
     }
@@ -60,9 +61,15 @@ fn answer(bytes: &[u8], step: usize, limits: &HeadLimits) {
         end = (end + step).min(bytes.len());
         last = pieces.parse(&bytes[..end], limits);
     }
-    assert_eq!(outcome, last, "the same bytes in pieces");
+    assert!(agree(outcome, last), "the same bytes in pieces: {outcome:?} {last:?}");
     if outcome == Ok(Parsed::Complete) {
         assert!((100..1000).contains(&whole.status));
         assert_eq!((whole.len, whole.status), (pieces.len, pieces.status));
     }
+}
+
+/// A line that comes in pieces is read again when its end is there, so its fault may show later than
+/// in a line that came at once; never may it pass.
+fn agree<F: PartialEq>(whole: Result<Parsed, F>, pieces: Result<Parsed, F>) -> bool {
+    whole == pieces || (whole.is_err() && pieces == Ok(Parsed::Partial))
 }

@@ -171,9 +171,9 @@ async fn read_head(x: &mut Exchange, stream: &Stream) -> Result<(), Unread> {
             Ok(Parsed::Partial) => {}
             Err(fault) => return Err(Unread::Refused(refused_head(x, fault))),
         }
-        make_room(&mut x.input, &limits);
-        let input = std::mem::take(&mut x.input);
-        let Ok((read, input)) = x.alarm.within(deadline, stream.read(input)).await else {
+        // Into a buffer of its own: when time runs out it is lost, and the log still wants to show
+        // what came before.
+        let Ok((read, more)) = x.alarm.within(deadline, stream.read(Buffer::ordinary())).await else {
             x.log(
                 Level::Info,
                 format_args!(
@@ -185,7 +185,8 @@ async fn read_head(x: &mut Exchange, stream: &Stream) -> Result<(), Unread> {
             }
             return Err(Unread::Gone(408));
         };
-        x.input = input;
+        make_room(&mut x.input, more.len(), &limits);
+        x.input.append(more.filled());
         match read {
             Ok(0) => {
                 let blank = x.input.filled().iter().all(|b| matches!(b, b'\r' | b'\n'));
@@ -219,13 +220,13 @@ fn head_limits(facts: &ServerFacts) -> HeadLimits {
 }
 
 /// The head grows within its limits; the parser refuses it before they are passed.
-fn make_room(input: &mut Buffer, limits: &HeadLimits) {
-    if input.room() > 0 {
+fn make_room(input: &mut Buffer, more: usize, limits: &HeadLimits) {
+    if input.room() >= more {
         return;
     }
     input.compact();
-    if input.room() == 0 {
-        let wanted = (input.capacity() * 2).min(limits.total_max + BUFFER_BYTES);
+    if input.room() < more {
+        let wanted = (input.capacity() * 2).min(limits.total_max + 2 * BUFFER_BYTES).max(input.len() + more);
         input.grow(wanted);
     }
 }

@@ -237,15 +237,12 @@ fn upstream_field_is_a_variable() {
 }
 
 #[test]
-fn path_with_a_variable() {
-    let conf = "log_format short $uri; server { listen 127.0.0.1:%%PORT%%; access_log %%DIR%%/$arg_log.log short; root %%DIR%%; location / { return 204; } }";
-    let server = Server::http(conf);
-    server.get("/a?log=x");
-    server.get("/b?log=y");
-    assert_eq!(
-        (server.wait_lines("x.log", 1), server.wait_lines("y.log", 1)),
-        (vec!["/a".to_owned()], vec!["/b".to_owned()])
-    );
+fn path_with_a_variable_is_refused_by_name() {
+    if !only_octroi("variables in the path are not built yet") {
+        return;
+    }
+    let said = Setup::http("access_log %%DIR%%/$arg_log.log;").refused();
+    assert!(said.contains("variable"), "{said}");
 }
 
 #[test]
