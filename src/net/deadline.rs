@@ -4,6 +4,7 @@
 //! timer, and a wait only notes its deadline: the timer is moved when it fires too early (once per
 //! timeout, not once per wait) or when a deadline comes before it.
 
+use crate::base::clock;
 use monoio::time::{Instant as TimerInstant, Sleep};
 use std::future::Future;
 use std::pin::Pin;
@@ -36,15 +37,18 @@ impl Alarm {
     /// Waits for `future`, at most until `deadline`. The future is dropped when time is up.
     #[inline]
     pub fn within<F: Future>(&mut self, deadline: Instant, future: F) -> Within<'_, F> {
-        Within { alarm: self, deadline, future }
+        Within { alarm: self, deadline, begun: false, future }
     }
 
     /// Ready when `deadline` has passed; else sees to it that the task is woken then.
-    fn poll(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    /// `first`: nothing was waited for yet.
+    fn poll(&mut self, deadline: Instant, first: bool, cx: &mut Context<'_>) -> Poll<()> {
         if deadline < self.armed {
             self.set(deadline);
         }
-        if self.registered && Instant::now() < self.armed {
+        // As a wait begins, the clock has just been read at the end of the one before: a timer that
+        // looks as if it had not fired has not. Later polls may be its doing, and ask it.
+        if first && self.registered && clock::now() + TIMER_GRAIN < self.armed {
             return Poll::Pending;
         }
         loop {
@@ -54,7 +58,7 @@ impl Alarm {
                     return Poll::Pending;
                 }
                 Poll::Ready(()) => {
-                    if Instant::now() >= deadline {
+                    if clock::tick() >= deadline {
                         self.set(deadline + REST);
                         return Poll::Ready(());
                     }
@@ -71,6 +75,9 @@ impl Alarm {
     }
 }
 
+/// monoio's timers count milliseconds; rounding may make one fire this much early.
+const TIMER_GRAIN: Duration = Duration::from_millis(2);
+
 /// Where the timer is put after it fired, until a wait needs it.
 const REST: Duration = Duration::from_secs(60);
 
@@ -80,6 +87,7 @@ pin_project_lite::pin_project! {
     pub struct Within<'a, F> {
         alarm: &'a mut Alarm,
         deadline: Instant,
+        begun: bool,
         #[pin]
         future: F,
     }
@@ -94,7 +102,8 @@ impl<F: Future> Future for Within<'_, F> {
         if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        ready!(this.alarm.poll(*this.deadline, cx));
+        let first = !std::mem::replace(this.begun, true);
+        ready!(this.alarm.poll(*this.deadline, first, cx));
         Poll::Ready(Err(Elapsed))
     }
 }
@@ -102,6 +111,7 @@ impl<F: Future> Future for Within<'_, F> {
 /// Sleeps for `time`.
 pub async fn sleep(time: Duration) {
     monoio::time::sleep(time).await;
+    clock::tick();
 }
 
 /// What of two futures was done first; the other is dropped by the caller.

@@ -1,6 +1,7 @@
 //! The file pool: a few threads of the process for what may sleep on a disk, so that a shard never
 //! does. What the page cache can answer never comes here (see [`super::file`]).
 
+use crate::base::clock;
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,7 +37,22 @@ pub async fn run<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) ->
         TrySendError::Full(_) => io::Error::new(io::ErrorKind::WouldBlock, "file pool is busy"),
         TrySendError::Disconnected(_) => io::Error::other("file pool has no thread"),
     })?;
-    answer.recv_async().await.map_err(|_| io::Error::other("file pool: the job panicked"))
+    let answered = answer.recv_async().await;
+    clock::tick();
+    answered.map_err(|_| io::Error::other("file pool: the job panicked"))
+}
+
+/// Does `job` on the pool, when it gets to it, and nobody waits for it; here and now if the pool has no
+/// place for it.
+pub fn later(job: impl FnOnce() + Send + 'static) {
+    match POOL.get_or_init(start) {
+        Some(queue) => {
+            if let Err(refused) = queue.try_send(Box::new(job)) {
+                refused.into_inner()();
+            }
+        }
+        None => job(),
+    }
 }
 
 /// Starts the threads; fewer than asked for will do.

@@ -4,9 +4,10 @@
 use super::deadline::Alarm;
 use super::stream::Stream;
 use crate::base::buffer::Buffer;
+use crate::base::clock;
 use crate::base::limits::BUFFER_BYTES;
 use crate::http::chunked::Decoder;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The bytes of one body, and those of the connection behind it.
 pub struct H1Body {
@@ -20,6 +21,8 @@ pub struct H1Body {
     raw: u64,
     /// An interim answer that is owed before the first wait for the body (RFC 9110 10.1.1).
     continue_due: bool,
+    /// What read a chunked body to its end, if trailer fields followed.
+    trailers: Option<Box<Decoder>>,
 }
 
 enum State {
@@ -62,7 +65,7 @@ impl H1Body {
             Frame::Chunked => State::Chunked(Box::default()),
             Frame::UntilClose => State::UntilClose,
         };
-        H1Body { stream, ahead, state, received: 0, raw: 0, continue_due: false }
+        H1Body { stream, ahead, state, received: 0, raw: 0, continue_due: false, trailers: None }
     }
 
     /// Owes the client a `100 Continue` before its body is waited for.
@@ -114,6 +117,34 @@ impl H1Body {
         self.continue_due
     }
 
+    /// What read a chunked body to its end, if trailer fields followed.
+    pub fn take_trailers(&mut self) -> Option<Box<Decoder>> {
+        self.trailers.take()
+    }
+
+    /// What of it is in memory already: how many bytes, and whether that is all there is to come.
+    pub fn at_hand(&self) -> (u64, bool) {
+        let ahead = self.ahead.len() as u64;
+        match &self.state {
+            State::Done => (0, true),
+            State::UntilClose => (ahead, false),
+            State::Length(left) => (ahead.min(*left), ahead >= *left),
+            State::Chunked(decoder) => {
+                let mut decoder = decoder.clone();
+                let (mut bytes, mut rest) = (0, self.ahead.filled());
+                while let Ok(step) = decoder.decode(rest) {
+                    bytes += step.data.len() as u64;
+                    if step.done || step.consumed == 0 {
+                        return (bytes, step.done);
+                    }
+                    rest = rest.get(step.consumed..).unwrap_or_default();
+                }
+                // What is malformed is met when it is read.
+                (bytes, false)
+            }
+        }
+    }
+
     /// The stream it is read from.
     pub fn stream(&self) -> &Stream {
         &self.stream
@@ -162,7 +193,7 @@ impl H1Body {
                 return Err(BodyFault::Malformed);
             }
         }
-        let read = alarm.within(Instant::now() + timeout, self.stream.read(ahead)).await;
+        let read = alarm.within(clock::now() + timeout, self.stream.read(ahead)).await;
         let (result, ahead) = read.map_err(|_| BodyFault::Timeout)?;
         self.ahead = ahead;
         match result {
@@ -220,8 +251,8 @@ impl H1Body {
                     }
                     self.ahead.consume(step.consumed);
                 }
-                if done {
-                    self.state = State::Done;
+                if done && let State::Chunked(decoder) = std::mem::replace(&mut self.state, State::Done) {
+                    self.trailers = Some(decoder).filter(|decoder| !decoder.trailers().0.list.is_empty());
                 }
                 Ok((!piece.is_empty()).then_some(piece))
             }

@@ -3,6 +3,7 @@
 use super::runtime::Driver;
 use super::stream::Stream;
 use crate::base::address::Address;
+use crate::base::clock;
 pub use monoio::io::CancelHandle as StopHandle;
 use monoio::io::Canceller;
 use monoio::net::{TcpListener, UnixListener};
@@ -54,11 +55,15 @@ impl Listener {
     pub async fn accept(&self, stop: StopHandle) -> io::Result<(Stream, Option<SocketAddr>)> {
         match self {
             Listener::Tcp(tcp) => {
-                let (stream, peer) = tcp.cancelable_accept(stop).await?;
+                let accepted = tcp.cancelable_accept(stop).await;
+                clock::tick();
+                let (stream, peer) = accepted?;
                 Ok((Stream::from(stream), Some(peer)))
             }
             Listener::Unix(unix) => {
-                let (stream, _) = unix.cancelable_accept(stop).await?;
+                let accepted = unix.cancelable_accept(stop).await;
+                clock::tick();
+                let (stream, _) = accepted?;
                 Ok((Stream::from(stream), None))
             }
         }

@@ -1,16 +1,17 @@
 //! A connected socket of a shard: TCP or Unix, with the reads and writes the data plane needs.
 
 use crate::base::buffer::Buffer;
+use crate::base::clock;
 use monoio::buf::{IoBuf, IoBufMut};
 pub use monoio::io::Canceller;
 use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelHandle, CancelableAsyncReadRent};
 use monoio::net::{TcpStream, UnixStream};
-use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, sockopt};
 use std::cell::UnsafeCell;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
@@ -75,7 +76,40 @@ impl Stream {
     /// # Errors
     /// The kernel's connect(2) errors.
     pub async fn connect_tcp(to: SocketAddr) -> io::Result<Stream> {
-        TcpStream::connect_addr(to).await.map(Stream::from)
+        let connected = TcpStream::connect_addr(to).await.map(Stream::from);
+        clock::tick();
+        connected
+    }
+
+    /// Connects over TCP from an address of this host; port 0 takes any.
+    ///
+    /// # Errors
+    /// The kernel's socket(2), bind(2) and connect(2) errors.
+    pub async fn connect_tcp_from(from: SocketAddr, to: SocketAddr) -> io::Result<Stream> {
+        let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+        if from.port() == 0 {
+            port_when_connected(socket.as_fd());
+        }
+        rustix::net::bind(&socket, &from)?;
+        match rustix::net::connect(&socket, &to) {
+            Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {}
+            Err(e) => return Err(e.into()),
+        }
+        let tcp = TcpStream::from_std(socket.into())?;
+        tcp.writable(false).await?;
+        let stream = Stream::from(tcp);
+        match sockopt::socket_error(stream.fd())? {
+            Ok(()) => {
+                // io_uring waits for a socket only if that blocks; epoll needs one that does not.
+                if !monoio::utils::is_legacy() {
+                    rustix::io::ioctl_fionbio(stream.fd(), false)?;
+                }
+                Ok(stream)
+            }
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// Connects to a Unix socket.
@@ -83,7 +117,9 @@ impl Stream {
     /// # Errors
     /// The kernel's connect(2) errors.
     pub async fn connect_unix(path: &Path) -> io::Result<Stream> {
-        UnixStream::connect(path).await.map(Stream::from)
+        let connected = UnixStream::connect(path).await.map(Stream::from);
+        clock::tick();
+        connected
     }
 
     /// Reads once into the spare part of `buffer`; 0 is the end of the stream. Dropping the future
@@ -96,6 +132,7 @@ impl Stream {
             // SAFETY: as above, for UnixStream.
             Socket::Unix(unix) => unsafe { &mut *unix.get() }.read(Tail(buffer)).await,
         };
+        clock::tick();
         (result, buffer)
     }
 
@@ -127,6 +164,7 @@ impl Stream {
             // SAFETY: as in `read`.
             Socket::Unix(unix) => unsafe { &mut *unix.get() }.cancelable_read(Tail(buffer), handle).await,
         };
+        clock::tick();
         (result, buffer)
     }
 
@@ -152,6 +190,7 @@ impl Stream {
             // SAFETY: as above.
             Socket::Unix(unix) => unsafe { &mut *unix.get() }.write(Filled(buffer)).await,
         };
+        clock::tick();
         (result, buffer)
     }
 
@@ -159,13 +198,15 @@ impl Stream {
     /// when dropped.
     pub fn readable(&self) -> impl Future<Output = io::Result<()>> + '_ {
         async move {
-            match &*self.0 {
+            let ready = match &*self.0 {
                 // SAFETY: only a shared reference, for the time of the wait; the `&mut` of a read
                 // or write is never used to replace the socket.
                 Socket::Tcp(tcp) => unsafe { &*tcp.get() }.readable(false).await,
                 // SAFETY: as above.
                 Socket::Unix(unix) => unsafe { &*unix.get() }.readable(false).await,
-            }
+            };
+            clock::tick();
+            ready
         }
     }
 
@@ -219,6 +260,11 @@ impl Stream {
         }
     }
 
+    /// Sets SO_KEEPALIVE.
+    pub fn set_keepalive(&self) {
+        let _ = sockopt::set_socket_keepalive(self.fd(), true);
+    }
+
     /// The local address, for TCP.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         rustix::net::getsockname(self.fd()).ok().and_then(|any| SocketAddr::try_from(any).ok())
@@ -270,6 +316,19 @@ impl From<UnixStream> for Stream {
     fn from(unix: UnixStream) -> Stream {
         Stream(Rc::new(Socket::Unix(UnsafeCell::new(unix))))
     }
+}
+
+/// Lets a bound socket get its port when it is connected: one of all that are free towards that peer,
+/// instead of one that is free towards all (ip(7), IP_BIND_ADDRESS_NO_PORT).
+fn port_when_connected(socket: BorrowedFd<'_>) {
+    let on: libc::c_int = 1;
+    let len = std::mem::size_of::<libc::c_int>() as libc::socklen_t;
+    let value = std::ptr::addr_of!(on).cast();
+    // SAFETY: `value` points to `len` bytes that live until the call returns; the descriptor is open.
+    // A kernel that does not know the option leaves it at fewer ports.
+    let _ = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, value, len)
+    };
 }
 
 /// A buffer whose spare part the kernel fills.

@@ -27,6 +27,28 @@ pub struct TempFile {
     descriptor: Arc<OwnedFd>,
     path: PathBuf,
     len: u64,
+    _removed: Option<Removed>,
+}
+
+/// What becomes of a file with a name when it is no longer used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It stays, and its owner deals with it.
+    Keep,
+    /// It is removed.
+    Remove,
+}
+
+/// A file that is removed when this is dropped.
+#[derive(Debug)]
+struct Removed(PathBuf);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        let path = std::mem::take(&mut self.0);
+        // Whoever else removed it was quicker.
+        file_pool::later(move || drop(std::fs::remove_file(path)));
+    }
 }
 
 impl TempFile {
@@ -37,7 +59,19 @@ impl TempFile {
     pub async fn create(folder: &Path) -> io::Result<TempFile> {
         let folder = folder.to_owned();
         let (descriptor, path) = file_pool::run(move || create_in(&folder)).await??;
-        Ok(TempFile { descriptor: Arc::new(descriptor), path, len: 0 })
+        Ok(TempFile { descriptor: Arc::new(descriptor), path, len: 0, _removed: None })
+    }
+
+    /// Makes an empty one that has a name for as long as it is used, or for good.
+    ///
+    /// # Errors
+    /// As [`TempFile::create`].
+    pub async fn create_named(folder: &Path, then: Then) -> io::Result<TempFile> {
+        let folder = folder.to_owned();
+        let (descriptor, path) =
+            file_pool::run(move || in_folder(&folder, |folder| create_with_name(folder))).await??;
+        let removed = (then == Then::Remove).then(|| Removed(path.clone()));
+        Ok(TempFile { descriptor: Arc::new(descriptor), path, len: 0, _removed: removed })
     }
 
     /// Appends `bytes`, all of them.
@@ -80,6 +114,11 @@ impl TempFile {
         self.len == 0
     }
 
+    /// The path it has, had, or would have.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The path it had, or would have, for the log.
     pub fn shown(&self) -> impl fmt::Display + '_ {
         self.path.display()
@@ -88,13 +127,17 @@ impl TempFile {
 
 /// Opens a file that has no name, or no longer one.
 fn create_in(folder: &Path) -> io::Result<(OwnedFd, PathBuf)> {
-    let created = create_nameless(folder);
-    match created {
+    in_folder(folder, create_nameless)
+}
+
+/// Makes something in a folder, which is made too if it is missing.
+fn in_folder<T>(folder: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<T> {
+    match make(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => match rustix::fs::mkdir(folder, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => create_nameless(folder),
+            Ok(()) | Err(Errno::EXIST) => make(folder),
             Err(error) => Err(error.into()),
         },
-        created => created,
+        made => made,
     }
 }
 
@@ -110,14 +153,18 @@ fn create_nameless(folder: &Path) -> io::Result<(OwnedFd, PathBuf)> {
 
 /// Makes a file and takes its name away at once.
 fn create_unlinked(folder: &Path) -> io::Result<(OwnedFd, PathBuf)> {
+    let (descriptor, path) = create_with_name(folder)?;
+    rustix::fs::unlinkat(CWD, &path, AtFlags::empty())?;
+    Ok((descriptor, path))
+}
+
+/// Makes a file under a name that nothing has.
+fn create_with_name(folder: &Path) -> io::Result<(OwnedFd, PathBuf)> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     for _ in 0..NAMES_MAX {
         let path = folder.join(name(next_number()));
         match rustix::fs::openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR) {
-            Ok(descriptor) => {
-                rustix::fs::unlinkat(CWD, &path, AtFlags::empty())?;
-                return Ok((descriptor, path));
-            }
+            Ok(descriptor) => return Ok((descriptor, path)),
             Err(Errno::EXIST | Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -213,12 +260,38 @@ mod tests {
     }
 
     #[test]
+    fn a_file_with_a_name_goes_or_stays() {
+        let folder = folder("named");
+        on_both_drivers(|| {
+            let folder = folder.clone();
+            async move {
+                let mut kept = TempFile::create_named(&folder, Then::Keep).await.unwrap();
+                kept.append(b"kept".to_vec()).await.unwrap();
+                let path = kept.path().to_owned();
+                drop(kept);
+                assert_eq!(fs::read(path).unwrap(), b"kept");
+                let removed = TempFile::create_named(&folder, Then::Remove).await.unwrap();
+                let path = removed.path().to_owned();
+                assert!(path.exists());
+                drop(removed);
+                let begun = std::time::Instant::now();
+                while path.exists() {
+                    assert!(begun.elapsed().as_secs() < 10);
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
+            }
+        });
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
     fn errors_are_the_kernels() {
         on_both_drivers(|| async {
             let error = TempFile::create(Path::new("/proc/none/below")).await.unwrap_err();
             assert_eq!(error.raw_os_error(), Some(Errno::NOENT.raw_os_error()));
             let full = rustix::fs::open("/dev/full", OFlags::RDWR, Mode::empty()).unwrap();
-            let mut file = TempFile { descriptor: Arc::new(full), path: PathBuf::new(), len: 0 };
+            let mut file =
+                TempFile { descriptor: Arc::new(full), path: PathBuf::new(), len: 0, _removed: None };
             let error = file.append(b"lost".to_vec()).await.unwrap_err();
             assert_eq!(error.raw_os_error(), Some(Errno::NOSPC.raw_os_error()));
             assert_eq!(file.len(), 0);

@@ -86,6 +86,7 @@ async fn accept_loop(
     stop: crate::net::listener::StopHandle,
     stopping: Rc<Cell<bool>>,
 ) {
+    let _counted = shard.accepting();
     while !stopping.get() {
         match listener.accept(stop.clone()).await {
             Ok((stream, peer)) => {

@@ -4,6 +4,7 @@ use super::core::{Open, Shard, next_connection};
 use super::request::{After, Arrived, serve};
 use crate::base::address::Address;
 use crate::base::buffer::Buffer;
+use crate::base::clock;
 use crate::base::limits::HOT_IDLE_MS;
 use crate::net::deadline::Alarm;
 use crate::net::log_buffer;
@@ -12,7 +13,7 @@ use crate::pipeline::connection::Connection;
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A connection that was accepted.
 pub struct Accepted {
@@ -34,7 +35,7 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
         number: next_connection(),
         peer,
         local: local_address(&stream, &listen),
-        started: Instant::now(),
+        started: clock::now(),
         requests: Cell::new(0),
     });
     let mut wait = {
@@ -48,7 +49,7 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
     };
     let mut ahead = Buffer::default();
     let mut canceller = Canceller::new();
-    let mut alarm = Alarm::new(Instant::now() + Duration::from_millis(HOT_IDLE_MS));
+    let mut alarm = Alarm::new(clock::now() + Duration::from_millis(HOT_IDLE_MS));
     loop {
         let pipelined = !ahead.is_empty();
         if ahead.is_empty() {
@@ -92,7 +93,7 @@ async fn next_bytes(
     canceller: &mut Canceller,
 ) -> Option<Buffer> {
     let _waiting = shard.wait(stream, listen);
-    let now = Instant::now();
+    let now = clock::now();
     let until = now + wait;
     let hot_until = until.min(now + Duration::from_millis(HOT_IDLE_MS));
     let mut buffer = Buffer::ordinary();
@@ -104,7 +105,7 @@ async fn next_bytes(
             Ok(Hot::Quiet) => {}
         }
         drop(back);
-        if Instant::now() >= until || alarm.within(until, stream.readable()).await.is_err() {
+        if clock::now() >= until || alarm.within(until, stream.readable()).await.is_err() {
             return None;
         }
         buffer = Buffer::ordinary();

@@ -23,6 +23,8 @@ pub struct Shard {
     idle: RefCell<Vec<Option<IdleConnection>>>,
     free: RefCell<Vec<usize>>,
     quitting: Cell<bool>,
+    /// Accept loops that have not ended.
+    accepting: Cell<usize>,
 }
 
 struct IdleConnection {
@@ -49,6 +51,7 @@ impl Shard {
             idle: RefCell::default(),
             free: RefCell::default(),
             quitting: Cell::new(false),
+            accepting: Cell::new(0),
         }
     }
 
@@ -79,6 +82,22 @@ impl Shard {
         for idle in self.idle.borrow().iter().flatten() {
             idle.stream.end_reading();
         }
+    }
+
+    /// The shard goes on after all: a reload wants it again.
+    pub fn resume(&self) {
+        self.quitting.set(false);
+    }
+
+    /// Whether nothing is open and nothing can be accepted any more.
+    pub fn is_drained(&self) -> bool {
+        self.connections.get() == 0 && self.accepting.get() == 0
+    }
+
+    /// Counts an accept loop for as long as the result lives.
+    pub fn accepting(self: &Rc<Self>) -> Accepting {
+        self.accepting.set(self.accepting.get() + 1);
+        Accepting(self.clone())
     }
 
     /// Whether the shard ends when its requests are served.
@@ -116,6 +135,15 @@ impl Shard {
             stream.end_reading();
         }
         Waiting { shard: self, place }
+    }
+}
+
+/// An accept loop, counted.
+pub struct Accepting(Rc<Shard>);
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.accepting.set(self.0.accepting.get() - 1);
     }
 }
 

@@ -3,17 +3,20 @@
 use super::head;
 use super::tunnel;
 use crate::base::buffer::Buffer;
+use crate::base::clock;
 use crate::base::process_settings::Level;
+use crate::conf::value;
 use crate::http::Version;
-use crate::http::chunked::{CHUNK_TAIL, LAST_CHUNK, chunk_head};
+use crate::http::chunked::{CHUNK_TAIL, LAST_CHUNK, LAST_CHUNK_HEAD, chunk_head};
+use crate::net::deadline::sleep;
 use crate::net::h1_body::BodyFault;
 use crate::net::stream::Stream;
 use crate::pipeline::answer::{Answer, Body};
 use crate::pipeline::body::Source;
 use crate::pipeline::exchange::Exchange;
+use crate::pipeline::pace::{self, Pace};
 use crate::pipeline::upload::{Rest, Upload, alongside};
 use crate::upstream::client::UpstreamBody;
-use std::time::Instant;
 
 /// How sending ended.
 pub enum Sent {
@@ -73,7 +76,8 @@ pub async fn run(x: &mut Exchange, stream: &Stream, answer: Answer) -> Sent {
         filter.filter(x);
     }
     if let Body::Tunnel(upstream) = body {
-        return tunnel::run(x, stream, upstream).await;
+        // Rare and large: boxed, so that every other request does not carry room for it.
+        return Box::pin(tunnel::run(x, stream, upstream)).await;
     }
     let coding = coding(x, &body);
     if coding == Coding::UntilClose {
@@ -89,7 +93,8 @@ pub async fn run(x: &mut Exchange, stream: &Stream, answer: Answer) -> Sent {
     if x.version() == Version::Http09 {
         x.keep_alive = false;
     }
-    let mut sink = Sink { stream, out: Buffer::ordinary(), chunked: coding == Coding::Chunked };
+    let mut sink =
+        Sink { stream, out: Buffer::ordinary(), chunked: coding == Coding::Chunked, pace: pace(x) };
     let outcome = send(x, &mut sink, body, coding).await;
     match outcome {
         Ok(()) => Sent::All,
@@ -113,7 +118,8 @@ fn coding(x: &mut Exchange, body: &Body) -> Coding {
     if matches!(body, Body::None) {
         x.answer.length.get_or_insert(0);
     }
-    if x.answer.length.is_some() {
+    let chunks = x.version() >= Version::Http11 && x.here.settings.chunked_transfer_encoding;
+    if x.answer.length.is_some() && !(x.answer.expect_trailers && chunks) {
         return Coding::Length;
     }
     if x.version() >= Version::Http11 && x.here.settings.chunked_transfer_encoding {
@@ -167,7 +173,7 @@ async fn send(x: &mut Exchange, sink: &mut Sink<'_>, body: Body, coding: Coding)
         },
         Body::Upstream(upstream) => match x.upload.take() {
             Some(mut upload) => {
-                let outcome = alongside(relay(x, sink, upstream), upload.run()).await;
+                let outcome = Box::pin(alongside(relay(x, sink, upstream), upload.run())).await;
                 give_back(x, *upload);
                 outcome
             }
@@ -177,7 +183,7 @@ async fn send(x: &mut Exchange, sink: &mut Sink<'_>, body: Body, coding: Coding)
     let outcome = match outcome {
         Ok(()) => {
             if sink.chunked {
-                sink.put(x, LAST_CHUNK).await?;
+                end_chunks(x, sink).await?;
             }
             sink.flush(x).await
         }
@@ -192,6 +198,36 @@ async fn send(x: &mut Exchange, sink: &mut Sink<'_>, body: Body, coding: Coding)
     outcome
 }
 
+/// Ends a chunked body, with the fields behind it where there are any.
+async fn end_chunks(x: &mut Exchange, sink: &mut Sink<'_>) -> Result<(), Broken> {
+    let here = x.here.clone();
+    for filter in &here.settings.trailer_filters {
+        filter.filter(x);
+    }
+    if x.answer.trailers.is_empty() {
+        return sink.put(x, LAST_CHUNK).await;
+    }
+    let mut text = LAST_CHUNK_HEAD.to_vec();
+    for (name, value, _) in x.answer.trailers.iter() {
+        head::field(&mut text, name, value);
+    }
+    text.extend_from_slice(b"\r\n");
+    sink.put(x, &text).await
+}
+
+/// Takes over the upstream's trailer fields, where they are passed on.
+fn take_trailers(x: &mut Exchange, body: &UpstreamBody) {
+    let Exchange { answer, passing, .. } = x;
+    let Some(but) = &passing.trailers_but else { return };
+    let Some((fields, text)) = body.trailers() else { return };
+    for field in &fields.list {
+        let name = field.name.of(text);
+        if !but.contains(field.known, name) {
+            answer.trailers.push_known(field.known, name, field.value.of(text));
+        }
+    }
+}
+
 /// The client's body is its connection's again; what of it is unread is drained with it.
 fn give_back(x: &mut Exchange, upload: Upload) {
     if let Rest::Client(body) = upload.rest {
@@ -201,6 +237,8 @@ fn give_back(x: &mut Exchange, upload: Upload) {
 
 /// Passes an upstream's body on as it comes.
 async fn relay(x: &mut Exchange, sink: &mut Sink<'_>, mut body: Box<UpstreamBody>) -> Result<(), Broken> {
+    let pace = if x.passing.rate > 0 { Pace::new(x.passing.rate, 0, clock::now()) } else { None };
+    let mut passed = 0;
     loop {
         if !body.is_gathered() && !body.has_bytes() && !body.is_done() {
             // The upstream has nothing more just now: the client gets what there is.
@@ -214,10 +252,19 @@ async fn relay(x: &mut Exchange, sink: &mut Sink<'_>, mut body: Box<UpstreamBody
                 if body.is_done() {
                     end_attempt(x, body.raw_received());
                 }
-                sink.buffer(x, piece).await?;
+                let piece = x.passing.cut(piece);
+                match pace {
+                    None => sink.buffer(x, piece).await?,
+                    Some(pace) => sink.paced(x, piece, pace, &mut passed).await?,
+                }
+                if x.passing.is_over() {
+                    end_attempt(x, body.raw_received());
+                    return Ok(());
+                }
             }
             Ok(None) => {
                 end_attempt(x, body.raw_received());
+                take_trailers(x, &body);
                 return Ok(());
             }
             Err(fault) => {
@@ -239,7 +286,7 @@ fn fault_text(fault: BodyFault) -> &'static str {
 
 /// Notes that the upstream's answer was read to its end.
 fn end_attempt(x: &mut Exchange, received_since_head: u64) {
-    let now = Instant::now();
+    let now = clock::now();
     if let Some(attempt) = x.upstream.last_mut() {
         if attempt.response_ms.is_none() {
             attempt.response_ms = Some(attempt.elapsed_ms(now));
@@ -253,6 +300,32 @@ struct Sink<'s> {
     stream: &'s Stream,
     out: Buffer,
     chunked: bool,
+    /// `limit_rate`.
+    pace: Option<Pace>,
+}
+
+/// What `limit_rate` comes to for this answer: `X-Accel-Limit-Rate` and `$limit_rate` go before it.
+fn pace(x: &Exchange) -> Option<Pace> {
+    let settings = &x.here.settings;
+    let assigned = || {
+        let text = std::str::from_utf8(x.values.at(settings.limit_rate_place)?).ok()?;
+        value::size(text)
+    };
+    let rate = x.limit_rate.or_else(assigned);
+    let rate = rate.unwrap_or_else(|| pace::size(settings.limit_rate.as_ref(), x));
+    if rate == 0 {
+        return None;
+    }
+    Pace::new(rate, pace::size(settings.limit_rate_after.as_ref(), x), x.started)
+}
+
+/// The first bytes of a buffer, at most so many, in one of their own.
+fn front(buffer: &Buffer, most: u64) -> Buffer {
+    let bytes = buffer.filled();
+    let bytes = &bytes[..bytes.len().min(usize::try_from(most).unwrap_or(usize::MAX))];
+    let mut front = Buffer::with_capacity(bytes.len());
+    front.append(bytes);
+    front
 }
 
 impl Sink<'_> {
@@ -299,6 +372,31 @@ impl Sink<'_> {
         Ok(())
     }
 
+    /// Queues a piece of the body as fast as `pace` lets it pass; what is queued does not wait.
+    async fn paced(
+        &mut self,
+        x: &mut Exchange,
+        mut piece: Buffer,
+        pace: Pace,
+        passed: &mut u64,
+    ) -> Result<(), Broken> {
+        while !piece.is_empty() {
+            match pace.allowance(*passed, clock::now()) {
+                Err(wait) => {
+                    self.flush(x).await?;
+                    sleep(wait).await;
+                }
+                Ok(allowed) => {
+                    let part = front(&piece, allowed);
+                    piece.consume(part.len());
+                    *passed += part.len() as u64;
+                    self.buffer(x, part).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Sends what is queued.
     async fn flush(&mut self, x: &mut Exchange) -> Result<(), Broken> {
         if self.out.is_empty() {
@@ -310,10 +408,37 @@ impl Sink<'_> {
     }
 
     /// Sends a buffer; `send_timeout` bounds the time between two successful writes.
-    async fn send(&mut self, x: &mut Exchange, mut buffer: Buffer) -> Result<Buffer, Broken> {
+    async fn send(&mut self, x: &mut Exchange, buffer: Buffer) -> Result<Buffer, Broken> {
+        if let Some(pace) = self.pace {
+            return self.send_slowly(x, buffer, pace).await;
+        }
+        self.send_now(x, buffer).await
+    }
+
+    /// Sends a buffer as fast as `limit_rate` lets it.
+    async fn send_slowly(
+        &mut self,
+        x: &mut Exchange,
+        mut buffer: Buffer,
+        pace: Pace,
+    ) -> Result<Buffer, Broken> {
+        while !buffer.is_empty() {
+            match pace.allowance(x.bytes_sent, clock::now()) {
+                Err(wait) => sleep(wait).await,
+                Ok(allowed) => {
+                    let part = front(&buffer, allowed);
+                    buffer.consume(part.len());
+                    self.send_now(x, part).await?;
+                }
+            }
+        }
+        Ok(buffer)
+    }
+
+    async fn send_now(&mut self, x: &mut Exchange, mut buffer: Buffer) -> Result<Buffer, Broken> {
         let timeout = x.here.settings.send_timeout;
         while !buffer.is_empty() {
-            let write = x.alarm.within(Instant::now() + timeout, self.stream.write(buffer)).await;
+            let write = x.alarm.within(clock::now() + timeout, self.stream.write(buffer)).await;
             let Ok((result, back)) = write else {
                 x.log(
                     Level::Info,

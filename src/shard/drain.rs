@@ -1,17 +1,19 @@
 //! What a client still sends when its answer is out.
 
+use crate::base::buffer::Buffer;
+use crate::base::clock;
 use crate::net::deadline::Alarm;
 use crate::net::stream::Stream;
 use crate::pipeline::body::Source;
 use crate::pipeline::exchange::Exchange;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Reads the rest of a body and throws it away, so that the connection can go on. False when that
 /// takes too long.
 pub async fn body(x: &mut Exchange, time: Duration, pause: Duration) -> bool {
-    let until = Instant::now() + time;
+    let until = clock::now() + time;
     loop {
-        let now = Instant::now();
+        let now = clock::now();
         if now >= until {
             return false;
         }
@@ -28,11 +30,11 @@ pub async fn body(x: &mut Exchange, time: Duration, pause: Duration) -> bool {
 /// kernel does not reset the connection before the client has read its answer.
 pub async fn linger(stream: &Stream, time: Duration, pause: Duration) {
     stream.shutdown_write();
-    let until = Instant::now() + time;
-    let mut alarm = Alarm::new(Instant::now() + pause);
-    let mut scratch = [0u8; 4096];
+    let until = clock::now() + time;
+    let mut alarm = Alarm::new(clock::now() + pause);
+    let mut scratch = Buffer::ordinary();
     loop {
-        let now = Instant::now();
+        let now = clock::now();
         if now >= until {
             return;
         }
@@ -41,7 +43,7 @@ pub async fn linger(stream: &Stream, time: Duration, pause: Duration) {
         }
         // Bounded per wake, so that a client that pours cannot hold the shard.
         for _ in 0..16 {
-            match stream.discard(&mut scratch) {
+            match stream.discard(scratch.spare()) {
                 Some(0) => break,
                 Some(_) => {}
                 None => return,

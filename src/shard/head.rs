@@ -7,7 +7,6 @@ use crate::pipeline::connection::push_decimal;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::settings::ServerTokens;
 use std::cell::Cell;
-use std::time::Instant;
 
 thread_local! {
     /// The second shown last, and its text.
@@ -16,7 +15,7 @@ thread_local! {
 
 /// The current date as `Date` shows it; formatted once a second and thread.
 pub fn current_date() -> [u8; 29] {
-    let now = clock::unix_time(Instant::now()).as_secs();
+    let now = clock::unix_time(clock::now()).as_secs();
     let (second, text) = DATE.get();
     if second == now {
         return text;
@@ -91,7 +90,7 @@ fn write_connection(x: &Exchange, out: &mut Vec<u8>) {
     }
 }
 
-fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+pub(super) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);

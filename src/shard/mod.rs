@@ -14,6 +14,7 @@ mod tunnel;
 mod walk;
 
 use self::core::Shard;
+use crate::base::clock;
 use crate::base::process_settings::Level;
 use crate::net::error_log::ErrorLog;
 use crate::net::log_buffer;
@@ -45,9 +46,11 @@ const FLUSH_WAIT: Duration = Duration::from_secs(1);
 /// The shards of this process, from the control plane's side.
 pub struct Shards {
     driver: Driver,
-    running: Vec<Handle>,
-    /// Shards that a reload made superfluous and that still drain.
-    leaving: Vec<Handle>,
+    /// Those a reload made superfluous come last: they drain and then wait to be wanted again, since
+    /// monoio does not give a ring back when its thread ends.
+    threads: Vec<Handle>,
+    /// How many of them serve.
+    serving: usize,
 }
 
 struct Handle {
@@ -71,6 +74,8 @@ enum Command {
 struct Load {
     plan: Arc<Plan>,
     shards: usize,
+    /// The shard takes part; else it drains.
+    serves: bool,
     sockets: Vec<OwnSocket>,
     logs: Logs,
     error_log: ErrorLog,
@@ -94,7 +99,7 @@ impl Shards {
             None,
             format_args!("using the \"{}\" event method, {} shard(s)", driver.name(), pins.len()),
         );
-        let mut shards = Shards { driver, running: Vec::new(), leaving: Vec::new() };
+        let mut shards = Shards { driver, threads: Vec::new(), serving: 0 };
         shards.load(plan, sockets, logs, error_log, pins).map_err(io::Error::other)?;
         Ok(shards)
     }
@@ -112,31 +117,30 @@ impl Shards {
         pins: Vec<Option<Vec<usize>>>,
     ) -> Result<(), String> {
         let shards = pins.len();
-        for (number, pin) in pins.into_iter().enumerate().skip(self.running.len()) {
+        for (number, pin) in pins.into_iter().enumerate().skip(self.threads.len()) {
             let handle = Handle::spawn(number, self.driver, pin).map_err(|e| format!("thread: {e}"))?;
-            self.running.push(handle);
+            self.threads.push(handle);
         }
-        let mut answers = Vec::new();
-        for (handle, sockets) in self.running.iter().zip(split(sockets, shards)) {
-            let (answer, answered) = flume::bounded(1);
-            let load = Load {
-                plan: plan.clone(),
-                shards,
-                sockets,
-                logs: logs.clone(),
-                error_log: error_log.clone(),
-            };
-            handle.commands.send(Command::Load(Box::new(load), answer)).map_err(|_| "a shard has ended")?;
-            answers.push(answered);
+        let mut sockets = split(sockets, shards);
+        sockets.resize_with(self.threads.len(), Vec::new);
+        // The serving ones first: only when they accept on the sockets of the superfluous ones do
+        // those let go of them.
+        let mut parts: Vec<_> = self.threads.iter().zip(sockets).collect();
+        let superfluous = parts.split_off(shards);
+        for (group, serves) in [(parts, true), (superfluous, false)] {
+            let mut answers = Vec::new();
+            for (handle, sockets) in group {
+                let (answer, answered) = flume::bounded(1);
+                let (plan, logs, error_log) = (plan.clone(), logs.clone(), error_log.clone());
+                let load = Load { plan, shards, serves, sockets, logs, error_log };
+                handle.commands.send(Command::Load(Box::new(load), answer)).map_err(|_| "a shard has ended")?;
+                answers.push(answered);
+            }
+            for answered in answers {
+                answered.recv_timeout(ANSWER_WAIT).map_err(|_| "a shard does not answer")??;
+            }
         }
-        for answered in answers {
-            answered.recv_timeout(ANSWER_WAIT).map_err(|_| "a shard does not answer")??;
-        }
-        // Only now, when others accept on their sockets, do superfluous shards let go of them.
-        for handle in self.running.drain(shards.min(self.running.len())..) {
-            let _ = handle.commands.send(Command::Quit);
-            self.leaving.push(handle);
-        }
+        self.serving = shards;
         Ok(())
     }
 
@@ -144,7 +148,7 @@ impl Shards {
     /// short while only.
     pub fn flush_logs(&self) {
         let mut answers = Vec::new();
-        for handle in self.running.iter().chain(&self.leaving) {
+        for handle in &self.threads {
             let (answer, answered) = flume::bounded(1);
             if handle.commands.try_send(Command::Flush(answer)).is_ok() {
                 answers.push(answered);
@@ -157,26 +161,26 @@ impl Shards {
 
     /// Lets all shards finish what is under way.
     pub fn quit(&self) {
-        for handle in &self.running {
+        for handle in &self.threads {
             let _ = handle.commands.send(Command::Quit);
         }
     }
 
     /// Ends all shards now; their logs are written out.
     pub fn stop(&self) {
-        for handle in self.running.iter().chain(&self.leaving) {
+        for handle in &self.threads {
             let _ = handle.commands.send(Command::Stop);
         }
     }
 
     /// Whether all shards have ended.
     pub fn finished(&mut self) -> bool {
-        self.running.iter().chain(&self.leaving).all(Handle::has_ended)
+        self.threads.iter().all(Handle::has_ended)
     }
 
     /// Open connections of clients on each shard.
     pub fn connections(&self) -> Vec<usize> {
-        self.running.iter().map(|handle| handle.connections.load(Ordering::Relaxed)).collect()
+        self.threads.iter().take(self.serving).map(|handle| handle.connections.load(Ordering::Relaxed)).collect()
     }
 }
 
@@ -232,9 +236,10 @@ async fn run(number: usize, driver: Driver, commands: flume::Receiver<Command>, 
     let mut shard: Option<Rc<Shard>> = None;
     let mut loops = accept::Loops::default();
     while let Ok(command) = commands.recv_async().await {
+        clock::tick();
         match command {
             Command::Load(load, answer) => {
-                let Load { plan, shards, sockets, logs, error_log } = *load;
+                let Load { plan, shards, serves, sockets, logs, error_log } = *load;
                 let facts = ShardFacts { shard: number, shards, logs: &logs };
                 let generation = Generation::new(plan, &facts, error_log);
                 let current = match &shard {
@@ -249,6 +254,11 @@ async fn run(number: usize, driver: Driver, commands: flume::Receiver<Command>, 
                     }
                 };
                 let outcome = loops.set(&current, sockets).map_err(|e| format!("listening socket: {e}"));
+                if serves {
+                    current.resume();
+                } else {
+                    current.quit();
+                }
                 let _ = answer.send(outcome);
             }
             Command::Flush(answer) => {
@@ -274,7 +284,7 @@ async fn run(number: usize, driver: Driver, commands: flume::Receiver<Command>, 
 
 /// Waits for the last connection to end, or for the order to stop.
 async fn drain(shard: &Option<Rc<Shard>>, commands: &flume::Receiver<Command>) {
-    while shard.as_ref().is_some_and(|shard| shard.connections() > 0) {
+    while shard.as_ref().is_some_and(|shard| !shard.is_drained()) {
         match commands.try_recv() {
             Ok(Command::Stop) => return,
             Ok(Command::Flush(answer)) => {

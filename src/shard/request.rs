@@ -8,6 +8,7 @@ use super::generation::Generation;
 use super::walk;
 use crate::base::address::Address;
 use crate::base::buffer::Buffer;
+use crate::base::clock;
 use crate::base::limits::BUFFER_BYTES;
 use crate::base::process_settings::Level;
 use crate::http::{Framing, HeadLimits, Parsed, RequestFault, Version, uri};
@@ -20,7 +21,7 @@ use crate::pipeline::connection::Connection;
 use crate::pipeline::exchange::{Exchange, Recycled};
 use crate::pipeline::settings::{Lingering, ServerFacts};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What becomes of the connection.
 pub enum After {
@@ -118,7 +119,7 @@ async fn finish(shard: &Rc<Shard>, x: &mut Exchange, stream: &Stream, sent: Sent
     let (time, pause) = (settings.lingering_time, settings.lingering_timeout);
     let keep_alive = x.keep_alive && !shard.is_quitting();
     let pending = x.body_pending();
-    if keep_alive && pending && !drain::body(x, time, pause).await {
+    if keep_alive && pending && !Box::pin(drain::body(x, time, pause)).await {
         return After::Close;
     }
     if !keep_alive {
@@ -134,7 +135,7 @@ async fn finish(shard: &Rc<Shard>, x: &mut Exchange, stream: &Stream, sent: Sent
         };
         if linger {
             crate::net::log_buffer::flush_turn();
-            drain::linger(stream, time, pause).await;
+            Box::pin(drain::linger(stream, time, pause)).await;
         }
         return After::Close;
     }
@@ -164,7 +165,7 @@ enum Unread {
 async fn read_head(x: &mut Exchange, stream: &Stream) -> Result<(), Unread> {
     let facts = x.here.settings.server.clone();
     let limits = head_limits(&facts);
-    let deadline = Instant::now() + facts.client_header_timeout;
+    let deadline = clock::now() + facts.client_header_timeout;
     loop {
         match x.head.parse(x.input.filled(), &limits) {
             Ok(Parsed::Complete) => return Ok(()),
@@ -275,7 +276,7 @@ fn begin(generation: &Rc<Generation>, site: usize, x: &mut Exchange, stream: &St
     x.keep_alive = x.head.keep_alive
         && !settings.keepalive_timeout.is_zero()
         && connection.requests.get() < settings.keepalive_requests
-        && connection.started.elapsed() < settings.keepalive_time;
+        && clock::now().saturating_duration_since(connection.started) < settings.keepalive_time;
     Ok(())
 }
 

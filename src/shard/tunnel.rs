@@ -3,6 +3,7 @@
 use super::deliver::{Coding, Sent};
 use super::head;
 use crate::base::buffer::Buffer;
+use crate::base::clock;
 use crate::net::deadline::{Alarm, both};
 use crate::net::stream::Stream;
 use crate::pipeline::body::Source;
@@ -25,7 +26,7 @@ pub async fn run(x: &mut Exchange, client: &Stream, upstream: Box<UpstreamBody>)
     out.append(from_server.filled());
     x.scratch = text;
     let first = out.len() as u64;
-    let deadline = Instant::now() + x.here.settings.send_timeout;
+    let deadline = clock::now() + x.here.settings.send_timeout;
     match x.alarm.within(deadline, client.write_all(out)).await {
         Ok((Ok(()), _)) => x.bytes_sent += first,
         _ => return Sent::Cut { reset: false },
@@ -34,7 +35,7 @@ pub async fn run(x: &mut Exchange, client: &Stream, upstream: Box<UpstreamBody>)
         Source::H1(body) => body.into_parts().1,
         Source::None => Buffer::default(),
     };
-    let activity = Cell::new(Instant::now());
+    let activity = Cell::new(clock::now());
     let (up, down) = both(
         pump(client, &server, from_client, timeout, &activity),
         pump(&server, client, Buffer::default(), timeout, &activity),
@@ -56,16 +57,16 @@ pub async fn run(x: &mut Exchange, client: &Stream, upstream: Box<UpstreamBody>)
 /// both directions for `timeout` ends it. Returns the bytes copied.
 async fn pump(from: &Stream, to: &Stream, ahead: Buffer, timeout: Duration, activity: &Cell<Instant>) -> u64 {
     let mut copied = 0;
-    let mut alarm = Alarm::new(Instant::now() + timeout);
+    let mut alarm = Alarm::new(clock::now() + timeout);
     let mut buffer = ahead;
     loop {
         if !buffer.is_empty() {
             let bytes = buffer.len() as u64;
-            match alarm.within(Instant::now() + timeout, to.write_all(buffer)).await {
+            match alarm.within(clock::now() + timeout, to.write_all(buffer)).await {
                 Ok((Ok(()), _)) => copied += bytes,
                 _ => break,
             }
-            activity.set(Instant::now());
+            activity.set(clock::now());
         }
         if alarm.within(activity.get() + timeout, from.readable()).await.is_err() {
             if activity.get().elapsed() < timeout {
@@ -77,7 +78,7 @@ async fn pump(from: &Stream, to: &Stream, ahead: Buffer, timeout: Duration, acti
         let (read, back) = from.read(Buffer::ordinary()).await;
         match read {
             Ok(n) if n > 0 => {
-                activity.set(Instant::now());
+                activity.set(clock::now());
                 buffer = back;
             }
             _ => {

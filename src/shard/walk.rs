@@ -250,9 +250,7 @@ fn serve_error_page(g: &Rc<Generation>, x: &mut Exchange, error_page: &ErrorPage
                 Some(at) => (target[..at].to_vec(), Some(target[at + 1..].to_vec())),
                 None => (target, Some(Vec::new())),
             };
-            if x.head.method != Method::Head {
-                x.head.method = Method::Get;
-            }
+            x.become_get();
             relocate(g, x, Relocation::Uri { uri: path, args })
         }
         Some(b'@') => {

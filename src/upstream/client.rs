@@ -5,6 +5,9 @@ use super::group::{Group, Keepalive, PeerSettings};
 use super::pool::{Kept, Pool};
 use crate::base::address::Address;
 use crate::base::buffer::Buffer;
+use crate::base::clock;
+use crate::http::Fields;
+use crate::http::chunked::Decoder;
 use crate::net::deadline::Alarm;
 use crate::net::h1_body::{BodyFault, Frame, H1Body};
 use crate::net::stream::Stream;
@@ -60,7 +63,7 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.balancer.done(self.peer, self.verdict, Instant::now());
+        self.balancer.done(self.peer, self.verdict, clock::now());
     }
 }
 
@@ -77,6 +80,8 @@ pub struct UpstreamBody {
     raw_received: u64,
     /// Parts are held back until a buffer is full (`proxy_buffering on`).
     gathered: bool,
+    /// What read a chunked body to its end, if trailer fields followed.
+    trailers: Option<Box<Decoder>>,
 }
 
 impl UpstreamBody {
@@ -99,6 +104,7 @@ impl UpstreamBody {
             opened,
             raw_received: 0,
             gathered: false,
+            trailers: None,
         }
     }
 
@@ -154,6 +160,11 @@ impl UpstreamBody {
         self.body.as_ref().is_some_and(H1Body::has_bytes)
     }
 
+    /// The trailer fields that followed a chunked body, with the text they lie in, once all was read.
+    pub fn trailers(&self) -> Option<(&Fields, &[u8])> {
+        self.trailers.as_ref().map(|decoder| decoder.trailers())
+    }
+
     /// Gives the connection back as soon as there is nothing more to read from it.
     pub fn settle(&mut self) {
         if self.is_done() {
@@ -174,7 +185,8 @@ impl UpstreamBody {
     }
 
     fn finish(&mut self) {
-        let Some(body) = self.body.take() else { return };
+        let Some(mut body) = self.body.take() else { return };
+        self.trailers = body.take_trailers();
         let (stream, ahead) = body.into_parts();
         // Bytes behind the answer belong to nothing that was asked: such a connection is not kept.
         if let (Some(pool), true) = (self.pool.take(), ahead.is_empty()) {

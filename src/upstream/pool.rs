@@ -2,6 +2,7 @@
 //! at when it is taken, and a sweep once a second drops those that were closed or grew old.
 
 use super::group::Keepalive;
+use crate::base::clock;
 use crate::base::limits::POOL_SWEEP_MS;
 use crate::net::deadline;
 use crate::net::runtime;
@@ -44,8 +45,10 @@ impl Pool {
     }
 
     /// The connection to `peer` that was used last and is still open.
+    ///
+    /// It is always looked at: bytes that nobody asked for would be taken for the next answer.
     pub fn take(&self, peer: usize) -> Option<Kept> {
-        let (now, timeout) = (Instant::now(), self.shared.settings.timeout);
+        let (now, timeout) = (clock::now(), self.shared.settings.timeout);
         let mut idle = self.shared.idle.borrow_mut();
         while let Some(at) = idle.iter().rposition(|idle| idle.peer == peer) {
             let found = idle.remove(at);
@@ -63,7 +66,7 @@ impl Pool {
     /// its requests or lived its time; the one used longest ago makes room.
     pub fn put(&self, peer: usize, kept: Kept) {
         let settings = &self.shared.settings;
-        let now = Instant::now();
+        let now = clock::now();
         let spent =
             kept.requests >= settings.requests || now.saturating_duration_since(kept.opened) >= settings.time;
         if settings.connections == 0 || spent {
@@ -110,7 +113,7 @@ impl Pool {
 impl Shared {
     /// Drops what was closed or idled too long; true when nothing is left.
     fn sweep(&self) -> bool {
-        let now = Instant::now();
+        let now = clock::now();
         let timeout = self.settings.timeout;
         let mut idle = self.idle.borrow_mut();
         idle.retain(|idle| {
