@@ -9,8 +9,13 @@ use octroi::http::{HeadLimits, Parsed, RequestHead, ResponseHead, uri};
 use std::hint::black_box;
 
 /// The limits of nginx's defaults.
-const LIMITS: HeadLimits =
-    HeadLimits { line_max: 8192, total_max: 33_792, fields_max: 1000, underscores: false, ignore_invalid: true };
+const LIMITS: HeadLimits = HeadLimits {
+    line_max: 8192,
+    total_max: 33_792,
+    fields_max: 1000,
+    underscores: false,
+    ignore_invalid: true,
+};
 
 fn heads(c: &mut Criterion) {
     let mut group = c.benchmark_group("http1_head");

@@ -8,6 +8,10 @@
 //! 10,000 connections, sends one request on each, waits until they count as idle, and reads the
 //! worker's memory from the kernel: private dirty pages, which is user memory that only the worker
 //! has. What the kernel keeps for its sockets is not in it.
+//!
+//! A connection keeps its buffer for half a second after a request. So this is done twice, with a
+//! gateway of its own each: in groups so small that few connections are in that half second, which
+//! shows what an idle one costs, and all at once, which also shows what a burst leaves behind.
 
 mod common;
 
@@ -23,6 +27,10 @@ const CONNECTIONS: usize = 10_000;
 
 /// Connections of the smoke test.
 const SMOKE_CONNECTIONS: usize = 200;
+
+/// Connections of a group, and the pause after it: longer than a connection keeps its buffer.
+const GROUP: usize = 500;
+const PAUSE: Duration = Duration::from_millis(600);
 
 /// Descriptors this process needs besides its connections.
 const SPARE_DESCRIPTORS: usize = 64;
@@ -47,25 +55,36 @@ fn main() {
         println!("no gateway to measure: build one, or name it in OCTROI_BIN");
         return;
     };
-    let gateway = Gateway::start(&program, connections);
+    println!("{connections} idle keep-alive connections at {}", program.display());
+    measure("opened in groups", &program, connections, PAUSE);
+    measure("opened at once", &program, connections, Duration::ZERO);
+}
+
+/// Opens the connections, with a pause after each group, and prints what they cost.
+fn measure(how: &str, program: &Path, connections: usize, pause: Duration) {
+    let gateway = Gateway::start(program, connections);
     // What is made once (buffers, tables, the runtime) is not counted to the connections.
-    drop(open(gateway.address, 100.min(connections)));
+    drop(open(gateway.address, GROUP.min(connections), Duration::ZERO));
     thread::sleep(REST);
     let before = Memory::of(gateway.worker());
-    let held = open(gateway.address, connections);
+    let held = open(gateway.address, connections, pause);
     thread::sleep(REST);
     let after = Memory::of(gateway.worker());
-    println!("{connections} idle keep-alive connections at {}", program.display());
+    println!("{how}:");
     for (name, was, is) in [
         ("private dirty", before.private_dirty_kb, after.private_dirty_kb),
         ("anonymous", before.anonymous_kb, after.anonymous_kb),
     ] {
         let each = (is as f64 - was as f64) * 1024.0 / connections as f64;
-        println!("{name:>14}: {was} kB before, {is} kB after, {each:.0} bytes per connection");
+        println!("  {name:>13}: {was} kB before, {is} kB after, {each:.0} bytes per connection");
     }
     drop(held);
     thread::sleep(REST);
-    println!("{:>14}: {} kB once they are closed", "private dirty", Memory::of(gateway.worker()).private_dirty_kb);
+    println!(
+        "  {:>13}: {} kB once they are closed",
+        "private dirty",
+        Memory::of(gateway.worker()).private_dirty_kb
+    );
 }
 
 /// Descriptors this process may have open, after asking for all it can get.
@@ -82,9 +101,12 @@ fn program() -> Option<PathBuf> {
     named.or_else(|| Some(PathBuf::from(env!("CARGO_BIN_EXE_octroi")))).filter(|path| path.is_file())
 }
 
-/// Opens connections and is answered once on each.
-fn open(address: SocketAddr, count: usize) -> Vec<TcpStream> {
-    let connect = |_| {
+/// Opens connections and is answered once on each; pauses after each group.
+fn open(address: SocketAddr, count: usize, pause: Duration) -> Vec<TcpStream> {
+    let connect = |number: usize| {
+        if number > 0 && number.is_multiple_of(GROUP) {
+            thread::sleep(pause);
+        }
         let mut stream = TcpStream::connect(address).expect("the gateway listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
         stream.write_all(REQUEST).expect("the gateway reads");
@@ -128,7 +150,11 @@ impl Gateway {
         let gateway = Gateway { process, address, folder };
         let begun = Instant::now();
         while TcpStream::connect(address).is_err() {
-            assert!(begun.elapsed() < PATIENCE, "the gateway does not listen; see {}", gateway.folder.display());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "the gateway does not listen; see {}",
+                gateway.folder.display()
+            );
             thread::sleep(Duration::from_millis(20));
         }
         gateway
@@ -137,7 +163,8 @@ impl Gateway {
     /// The process that holds the connections: the master's child, or the master itself.
     fn worker(&self) -> u32 {
         let master = self.process.id();
-        let children = fs::read_to_string(format!("/proc/{master}/task/{master}/children")).unwrap_or_default();
+        let children =
+            fs::read_to_string(format!("/proc/{master}/task/{master}/children")).unwrap_or_default();
         children.split_whitespace().next().and_then(|child| child.parse().ok()).unwrap_or(master)
     }
 }

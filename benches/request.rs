@@ -29,7 +29,8 @@ fn locations(c: &mut Criterion) {
     for count in [1usize, 10, 1_000, 10_000] {
         let mut text = String::from("server { listen 8080; ");
         for n in 0..count {
-            write!(text, "location /api/v{}/service{n}/ {{ return 200; }} ", n % 3).expect("a String takes it");
+            write!(text, "location /api/v{}/service{n}/ {{ return 200; }} ", n % 3)
+                .expect("a String takes it");
         }
         text.push('}');
         let plan = plan(&text);

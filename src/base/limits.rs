@@ -55,6 +55,10 @@ pub const WATCH_CLIENT_AFTER_MS: u64 = 50;
 /// Milliseconds between two looks at idle upstream connections for one that the peer closed.
 pub const POOL_SWEEP_MS: u64 = 1000;
 
+/// Accepts a shard has under way on one listening socket: with a single one, every new connection
+/// costs a turn of its own.
+pub const ACCEPTS_IN_FLIGHT: usize = 8;
+
 /// Accepts in a row a listener makes after a failure before it waits.
 pub const ACCEPT_RETRY_MS: u64 = 500;
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use crate::base::address::Address;
+use crate::base::clock;
 use crate::conf::{Context, Diagnostic, Registry, Snapshot, Tree, Word};
 use crate::features::core;
 use crate::net::error_log::ErrorLog;
@@ -19,7 +20,6 @@ use crate::plan::{Origin, Plan, compile};
 use std::cell::Cell;
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Instant;
 
 /// Where the configuration is said to be.
 const CONF: &str = "/conf/nginx.conf";
@@ -75,10 +75,11 @@ impl Bench {
         runtime::run(Driver::Epoll, async {
             let connection = Connection {
                 stream: Default::default(),
+                nodelay: Default::default(),
                 number: 1,
                 peer: Some(([127, 0, 0, 1], 50_000).into()),
                 local: Address::Ip(address),
-                started: Instant::now(),
+                started: clock::now(),
                 requests: Cell::new(1),
             };
             let facts = ShardFacts { shard: 0, shards: 1, logs: &Logs::default() };

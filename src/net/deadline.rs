@@ -17,7 +17,9 @@ pub struct Elapsed;
 
 /// The one timer of a connection's task. It must be polled by one task only.
 pub struct Alarm {
-    timer: Pin<Box<Sleep>>,
+    /// `None` until a wait needs it: monoio's timer is 640 bytes, which an idle connection is not to
+    /// hold.
+    timer: Option<Pin<Box<Sleep>>>,
     /// When the timer is set to fire.
     armed: Instant,
     /// Whether the timer has been polled, and so knows the task to wake, since it was last set.
@@ -25,13 +27,15 @@ pub struct Alarm {
 }
 
 impl Alarm {
-    /// A timer that fires first at `first`.
+    /// A timer that fires first at `first`, once something is waited for.
     pub fn new(first: Instant) -> Alarm {
-        Alarm {
-            timer: Box::pin(monoio::time::sleep_until(TimerInstant::from_std(first))),
-            armed: first,
-            registered: false,
-        }
+        Alarm { timer: None, armed: first, registered: false }
+    }
+
+    /// Gives the timer's memory back until the next wait.
+    pub fn rest(&mut self) {
+        self.timer = None;
+        self.registered = false;
     }
 
     /// Waits for `future`, at most until `deadline`. The future is dropped when time is up.
@@ -52,7 +56,11 @@ impl Alarm {
             return Poll::Pending;
         }
         loop {
-            match self.timer.as_mut().poll(cx) {
+            let armed = self.armed;
+            let timer = self.timer.get_or_insert_with(|| {
+                Box::pin(monoio::time::sleep_until(TimerInstant::from_std(armed)))
+            });
+            match timer.as_mut().poll(cx) {
                 Poll::Pending => {
                     self.registered = true;
                     return Poll::Pending;
@@ -69,7 +77,9 @@ impl Alarm {
     }
 
     fn set(&mut self, at: Instant) {
-        self.timer.as_mut().reset(TimerInstant::from_std(at));
+        if let Some(timer) = &mut self.timer {
+            timer.as_mut().reset(TimerInstant::from_std(at));
+        }
         self.armed = at;
         self.registered = false;
     }

@@ -231,6 +231,16 @@ impl Stream {
         }
     }
 
+    /// Reads what is there, without waiting; 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is there; else recv(2)'s.
+    pub fn read_now(&self, buffer: &mut Buffer) -> io::Result<usize> {
+        let (read, _) = rustix::net::recv(self.fd(), buffer.spare(), RecvFlags::DONTWAIT)?;
+        buffer.advance(read);
+        Ok(read)
+    }
+
     /// Sends what fits of a few last bytes without waiting (`100 Continue`, a refusal on the way out).
     pub fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;

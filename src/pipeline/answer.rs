@@ -28,6 +28,10 @@ pub struct AnswerHead {
     pub length: Option<u64>,
     /// All other fields, in order.
     pub fields: FieldList,
+    /// Fields behind the body, where it is chunked (RFC 9112, 7.1.2).
+    pub trailers: FieldList,
+    /// The body is to be chunked even if its length is known: fields will follow it.
+    pub expect_trailers: bool,
 }
 
 impl AnswerHead {
@@ -38,6 +42,8 @@ impl AnswerHead {
         self.content_type.clear();
         self.length = None;
         self.fields.clear();
+        self.trailers.clear();
+        self.expect_trailers = false;
     }
 }
 

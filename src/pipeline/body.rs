@@ -1,10 +1,11 @@
 //! A request's body: where it comes from, and what of it was kept.
 
 use super::exchange::Exchange;
+use super::settings::BodyFile;
 use crate::base::buffer::Buffer;
 use crate::base::process_settings::Level;
 use crate::net::h1_body::{BodyFault, H1Body};
-use crate::net::temp_file::TempFile;
+use crate::net::temp_file::{TempFile, Then};
 
 /// Where a request's body is read from. HTTP/2 streams join here.
 pub enum Source {
@@ -48,6 +49,20 @@ impl Exchange {
         match &self.source {
             Source::None => false,
             Source::H1(body) => !body.is_done(),
+        }
+    }
+
+    /// Whether what is unread of the body has come already, and fits into memory: reading it waits for
+    /// nothing.
+    pub fn body_is_here(&self) -> bool {
+        let settings = &self.here.settings;
+        match &self.source {
+            Source::None => true,
+            Source::H1(body) if body.is_done() => true,
+            Source::H1(body) => {
+                let (bytes, all) = body.at_hand();
+                all && bytes <= settings.client_body_buffer_size as u64
+            }
         }
     }
 
@@ -99,22 +114,43 @@ impl Exchange {
         }
     }
 
-    /// Reads the whole body: in memory up to `client_body_buffer_size`, beyond it into a temporary
-    /// file. Does nothing when it was read before.
+    /// Reads the whole body: in memory up to `client_body_buffer_size`, beyond it, or with
+    /// `client_body_in_file_only`, into a temporary file. Does nothing when it was read before.
     ///
     /// # Errors
     /// The status to refuse the request with.
     pub async fn read_body(&mut self) -> Result<(), u16> {
+        let named = self.here.settings.client_body_in_file_only;
+        self.read_body_into(named).await
+    }
+
+    /// The same without regard to `client_body_in_file_only`.
+    ///
+    /// # Errors
+    /// The status to refuse the request with.
+    pub async fn read_body_unnamed(&mut self) -> Result<(), u16> {
+        self.read_body_into(BodyFile::Off).await
+    }
+
+    async fn read_body_into(&mut self, named: BodyFile) -> Result<(), u16> {
         if !matches!(self.body, RequestBody::Unread) {
             return Ok(());
         }
-        let memory_max = self.here.settings.client_body_buffer_size;
+        let memory_max = match named {
+            BodyFile::Off => self.here.settings.client_body_buffer_size,
+            BodyFile::Clean | BodyFile::On => 0,
+        };
         let mut memory: Vec<u8> = Vec::new();
         let mut file: Option<TempFile> = None;
         while let Some(piece) = self.next_body_piece().await? {
             if file.is_none() && memory.len() + piece.len() > memory_max {
                 let path = &self.here.settings.client_body_temp_path;
-                let mut spill = TempFile::create(path).await.map_err(|e| self.temp_file_fault(&e))?;
+                let made = match named {
+                    BodyFile::Off => TempFile::create(path).await,
+                    BodyFile::Clean => TempFile::create_named(path, Then::Remove).await,
+                    BodyFile::On => TempFile::create_named(path, Then::Keep).await,
+                };
+                let mut spill = made.map_err(|e| self.temp_file_fault(&e))?;
                 self.log(
                     Level::Warn,
                     format_args!("a client request body is buffered to a temporary file {}", spill.shown()),

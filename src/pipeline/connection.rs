@@ -1,7 +1,7 @@
 //! What is known of a client's connection for as long as it lasts.
 
 use crate::base::address::Address;
-use crate::net::stream::WeakStream;
+use crate::net::stream::{Stream, WeakStream};
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
@@ -10,6 +10,8 @@ use std::time::Instant;
 pub struct Connection {
     /// Its socket, which these facts may outlive.
     pub stream: WeakStream,
+    /// TCP_NODELAY is set, or not wanted (`tcp_nodelay off`).
+    pub nodelay: Cell<bool>,
     /// Its number in this worker, as logs show it (`*17`).
     pub number: u64,
     /// The client's address; `None` on a Unix socket.
@@ -23,6 +25,14 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Sets TCP_NODELAY, once. As in nginx that waits until the connection is kept alive or an
+    /// answer takes several sends: one send leaves at once anyway.
+    pub fn set_nodelay(&self, stream: &Stream) {
+        if !self.nodelay.replace(true) {
+            stream.set_nodelay();
+        }
+    }
+
     /// The client's IP address; the unspecified one on a Unix socket.
     pub fn peer_ip(&self) -> IpAddr {
         self.peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())

@@ -5,12 +5,14 @@ use super::answer::AnswerHead;
 use super::body::{RequestBody, Source};
 use super::connection::Connection;
 use super::local::Locals;
+use super::passing::Passing;
 use super::settings::Here;
 use super::step::Asked;
 use super::trace::UpstreamTrace;
 use super::upload::Upload;
 use super::variable::{Matched, Values};
 use crate::base::buffer::Buffer;
+use crate::base::clock;
 use crate::base::limits::{FREE_EXCHANGES_MAX, SCRATCH_KEEP_BYTES};
 use crate::base::process_settings::Level;
 use crate::http::{Method, RequestHead, ResponseHead, Version};
@@ -62,6 +64,8 @@ pub struct Exchange {
 
     /// The answer's head.
     pub answer: AnswerHead,
+    /// How an upstream's body is passed on.
+    pub passing: Passing,
     /// Bytes sent to the client, head included.
     pub bytes_sent: u64,
     /// Body bytes sent to the client.
@@ -83,6 +87,9 @@ pub struct Exchange {
     pub upload: Option<Box<Upload>>,
     /// The client left while its body was read: nobody is there to answer.
     pub client_gone: bool,
+    /// Bytes a second the client gets at most, where `$limit_rate` or `X-Accel-Limit-Rate` says so;
+    /// 0 for any.
+    pub limit_rate: Option<u64>,
     /// Memory for texts that are made and sent at once.
     pub scratch: Vec<u8>,
     /// The path of the request to the upstream, for the log.
@@ -121,7 +128,17 @@ impl Exchange {
 
     /// The method's text.
     pub fn method_text(&self) -> &[u8] {
-        self.head.method_text.of(self.input.filled())
+        match self.head.method {
+            Method::Other => self.head.method_text.of(self.input.filled()),
+            known => known.text().as_bytes(),
+        }
+    }
+
+    /// Makes it a GET, unless it is a HEAD: it goes on to something else than it asked for.
+    pub fn become_get(&mut self) {
+        if self.head.method != Method::Head {
+            self.head.method = Method::Get;
+        }
     }
 
     /// The request's version.
@@ -141,7 +158,7 @@ impl Exchange {
 
     /// Time since the head's first byte.
     pub fn elapsed(&self) -> Duration {
-        Instant::now().saturating_duration_since(self.started)
+        clock::now().saturating_duration_since(self.started)
     }
 
     /// Writes a line to the error log that applies here, with the request's facts behind it as
@@ -220,7 +237,7 @@ pub struct Recycled(Option<Box<Exchange>>);
 impl Recycled {
     /// A fresh exchange for `connection`.
     pub fn take(connection: &Rc<Connection>, locals: &Rc<Locals>, here: &Rc<Here>) -> Recycled {
-        let now = Instant::now();
+        let now = clock::now();
         let free = FREE.with(|free| free.borrow_mut().pop());
         let Some(mut x) = free else {
             return Recycled(Some(Box::new(Exchange {
@@ -243,6 +260,7 @@ impl Recycled {
                 started: now,
                 request_length: 0,
                 answer: AnswerHead::default(),
+                passing: Passing::default(),
                 bytes_sent: 0,
                 body_bytes_sent: 0,
                 keep_alive: false,
@@ -255,6 +273,7 @@ impl Recycled {
                 upstream_uri: Vec::new(),
                 pipelined: false,
                 client_gone: false,
+                limit_rate: None,
                 scratch: Vec::new(),
                 proxy_host: Vec::new(),
                 matched: Matched::default(),
@@ -330,6 +349,7 @@ impl Exchange {
         self.request_length = 0;
         self.head.clear();
         self.answer.clear();
+        self.passing = Passing::default();
         self.bytes_sent = 0;
         self.body_bytes_sent = 0;
         self.keep_alive = false;
@@ -341,6 +361,7 @@ impl Exchange {
         self.upload = None;
         self.pipelined = false;
         self.client_gone = false;
+        self.limit_rate = None;
         self.matched.clear();
         self.values.clear();
         self.asked = None;

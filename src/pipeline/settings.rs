@@ -39,6 +39,14 @@ pub struct Settings {
     pub client_body_timeout: Duration,
     /// `send_timeout`.
     pub send_timeout: Duration,
+    /// `limit_rate`, bytes a second.
+    pub limit_rate: Option<Template>,
+    /// `limit_rate_after`, bytes.
+    pub limit_rate_after: Option<Template>,
+    /// Where a request keeps what `set $limit_rate` says.
+    pub limit_rate_place: usize,
+    /// `client_body_in_file_only`.
+    pub client_body_in_file_only: BodyFile,
     /// `keepalive_timeout`; zero closes after the answer.
     pub keepalive_timeout: Duration,
     /// The second argument of `keepalive_timeout`: seconds for the `Keep-Alive` field.
@@ -90,6 +98,8 @@ pub struct Settings {
     pub steps: [Vec<Step>; PHASES],
     /// The header filters, in the order of their stages.
     pub header_filters: Vec<Box<dyn HeaderFilter>>,
+    /// What adds fields behind a body, once that was sent.
+    pub trailer_filters: Vec<Box<dyn HeaderFilter>>,
     /// What is run when a request ended here.
     pub log_steps: Vec<Box<dyn LogStep>>,
 }
@@ -133,6 +143,17 @@ pub enum Root {
     Alias(Template, usize),
     /// `alias` in a regex location: it is the whole path.
     AliasWhole(Template),
+}
+
+/// `client_body_in_file_only`: whether every body is written to a file with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyFile {
+    /// Bodies that fit stay in memory, files have no name.
+    Off,
+    /// The file is removed when the request is over.
+    Clean,
+    /// It stays.
+    On,
 }
 
 /// `lingering_close`.

@@ -1,7 +1,9 @@
 //! The rest of a request's body, sent while the upstream's answer is already on its way back.
 
-use super::body::RequestBody;
+use super::body::{RequestBody, Source};
+use super::exchange::Exchange;
 use crate::base::buffer::Buffer;
+use crate::base::clock;
 use crate::base::limits::LARGE_BUFFER_BYTES;
 use crate::http::chunked::{CHUNK_TAIL, LAST_CHUNK, chunk_head};
 use crate::net::deadline::Alarm;
@@ -10,7 +12,7 @@ use crate::net::stream::Stream;
 use std::future::Future;
 use std::pin::pin;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What is still to be sent, and where to.
 pub struct Upload {
@@ -39,9 +41,9 @@ pub enum Rest {
 impl Upload {
     /// Sends until the end, or until either side fails: the answer goes on without it.
     pub async fn run(&mut self) {
-        let mut alarm = Alarm::new(Instant::now() + self.send_timeout);
+        let mut alarm = Alarm::new(clock::now() + self.send_timeout);
         while let Some(piece) = self.next(&mut alarm).await {
-            let piece = if self.chunked { framed(&piece) } else { piece };
+            let piece = if self.chunked { framed(&piece, false) } else { piece };
             if !self.send(&mut alarm, piece).await {
                 return;
             }
@@ -72,8 +74,22 @@ impl Upload {
     }
 
     async fn send(&self, alarm: &mut Alarm, piece: Buffer) -> bool {
-        let sent = alarm.within(Instant::now() + self.send_timeout, self.to.write_all(piece)).await;
+        let sent = alarm.within(clock::now() + self.send_timeout, self.to.write_all(piece)).await;
         matches!(sent, Ok((Ok(()), _)))
+    }
+}
+
+impl Exchange {
+    /// Gives up the upload under way, if there is one. The client's body is its connection's again,
+    /// so that what of it is unread is drained with it; what was kept can be sent again.
+    pub fn end_upload(&mut self) {
+        let Some(upload) = self.upload.take() else { return };
+        match upload.rest {
+            Rest::Client(body) => self.source = Source::H1(*body),
+            // A body that the configuration made took no place of the client's.
+            Rest::Kept(kept, _) if matches!(self.body, RequestBody::Consumed) => self.body = kept,
+            Rest::Kept(..) => {}
+        }
     }
 }
 
@@ -93,14 +109,16 @@ pub async fn piece_at(kept: &RequestBody, offset: u64) -> Option<Buffer> {
     }
 }
 
-/// A piece as a chunk.
-pub fn framed(piece: &Buffer) -> Buffer {
+/// A piece as a chunk, with the end of the body behind it if it is the last one.
+pub fn framed(piece: &Buffer, last: bool) -> Buffer {
     let mut room = [0u8; 18];
     let head = chunk_head(piece.len(), &mut room);
-    let mut chunk = Buffer::with_capacity(head.len() + piece.len() + CHUNK_TAIL.len());
+    let end: &[u8] = if last { LAST_CHUNK } else { b"" };
+    let mut chunk = Buffer::with_capacity(head.len() + piece.len() + CHUNK_TAIL.len() + end.len());
     chunk.append(head);
     chunk.append(piece.filled());
     chunk.append(CHUNK_TAIL);
+    chunk.append(end);
     chunk
 }
 

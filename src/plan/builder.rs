@@ -279,6 +279,11 @@ impl<'a> Builder<'a> {
         self.settings().header_filters.push(Box::new(filter));
     }
 
+    /// Adds a filter of what follows a body: it fills `x.answer.trailers`.
+    pub fn trailer_filter(&mut self, filter: impl HeaderFilter + 'static) {
+        self.settings().trailer_filters.push(Box::new(filter));
+    }
+
     /// Adds a log step.
     pub fn log_step(&mut self, step: impl LogStep + 'static) {
         self.settings().log_steps.push(Box::new(step));

@@ -3,7 +3,7 @@
 use super::connection::{self, Accepted};
 use super::core::Shard;
 use crate::base::address::Address;
-use crate::base::limits::ACCEPT_RETRY_MS;
+use crate::base::limits::{ACCEPT_RETRY_MS, ACCEPTS_IN_FLIGHT};
 use crate::base::process_settings::Level;
 use crate::net::deadline;
 use crate::net::error_log::OsError;
@@ -53,8 +53,11 @@ impl Loops {
             }
             let listener = Listener::new(descriptor, &key.0, shard.driver)?;
             let (stop, stopping) = (Stop::default(), Rc::new(Cell::new(false)));
-            let address = Rc::new(key.0.clone());
-            runtime::spawn(accept_loop(shard.clone(), listener, address, stop.handle(), stopping.clone()));
+            let (listener, address) = (Rc::new(listener), Rc::new(key.0.clone()));
+            for _ in 0..ACCEPTS_IN_FLIGHT {
+                let (stop, stopping) = (stop.handle(), stopping.clone());
+                runtime::spawn(accept_loop(shard.clone(), listener.clone(), address.clone(), stop, stopping));
+            }
             self.running.insert(key, Running { stop, stopping });
         }
         for key in gone {
@@ -81,7 +84,7 @@ impl Loops {
 
 async fn accept_loop(
     shard: Rc<Shard>,
-    listener: Listener,
+    listener: Rc<Listener>,
     address: Rc<Address>,
     stop: crate::net::listener::StopHandle,
     stopping: Rc<Cell<bool>>,

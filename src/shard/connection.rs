@@ -32,6 +32,7 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
     let Accepted { stream, peer, listen, site } = accepted;
     let connection = Rc::new(Connection {
         stream: stream.downgrade(),
+        nodelay: Cell::new(false),
         number: next_connection(),
         peer,
         local: local_address(&stream, &listen),
@@ -42,9 +43,6 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
         let generation = shard.generation();
         let server = first_server(&generation, site, &connection.local);
         let settings = &generation.here(server).settings;
-        if settings.tcp_nodelay {
-            stream.set_nodelay();
-        }
         settings.server.client_header_timeout
     };
     let mut ahead = Buffer::default();
@@ -71,6 +69,7 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
         .await
         {
             After::KeepAlive { timeout, rest } => {
+                connection.set_nodelay(&stream);
                 wait = timeout;
                 ahead = rest;
             }
@@ -92,23 +91,33 @@ async fn next_bytes(
     alarm: &mut Alarm,
     canceller: &mut Canceller,
 ) -> Option<Buffer> {
-    let _waiting = shard.wait(stream, listen);
+    let waiting = shard.wait(stream, listen);
     let now = clock::now();
     let until = now + wait;
-    let hot_until = until.min(now + Duration::from_millis(HOT_IDLE_MS));
-    let mut buffer = Buffer::ordinary();
-    loop {
-        let (read, back) = stream.read_until(buffer, alarm, canceller, hot_until).await;
+    if let Some(_hot) = shard.wait_hot() {
+        let hot_until = until.min(now + Duration::from_millis(HOT_IDLE_MS));
+        let (read, back) = stream.read_until(Buffer::ordinary(), alarm, canceller, hot_until).await;
         match read {
             Ok(Hot::Read(0)) | Err(_) => return None,
             Ok(Hot::Read(_)) => return Some(back),
             Ok(Hot::Quiet) => {}
         }
-        drop(back);
-        if clock::now() >= until || alarm.within(until, stream.readable()).await.is_err() {
+    }
+    // From here on the connection holds as little as can be: no buffer, no timer.
+    alarm.rest();
+    *canceller = Canceller::new();
+    waiting.until(until);
+    loop {
+        if stream.readable().await.is_err() {
             return None;
         }
-        buffer = Buffer::ordinary();
+        let mut buffer = Buffer::ordinary();
+        match stream.read_now(&mut buffer) {
+            Ok(0) => return None,
+            Ok(_) => return Some(buffer),
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return None,
+        }
     }
 }
 

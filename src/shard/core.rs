@@ -2,12 +2,16 @@
 
 use super::generation::Generation;
 use crate::base::address::Address;
+use crate::base::clock;
+use crate::base::limits::FREE_BUFFERS_MAX;
+use crate::net::deadline;
 use crate::net::runtime::Driver;
 use crate::net::stream::Stream;
 use crate::pipeline::exchange;
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The state of one shard, on its own thread.
@@ -25,11 +29,18 @@ pub struct Shard {
     quitting: Cell<bool>,
     /// Accept loops that have not ended.
     accepting: Cell<usize>,
+    /// Connections that wait with a buffer in hand.
+    hot: Cell<usize>,
 }
+
+/// How often idle connections are looked at whether their time is up.
+const SWEEP: Duration = Duration::from_secs(1);
 
 struct IdleConnection {
     stream: Stream,
     listen: Rc<Address>,
+    /// When it is closed, if it waits without a timer of its own.
+    until: Option<Instant>,
 }
 
 /// Numbers connections over all shards, as nginx's connection numbers are unique in a process.
@@ -52,6 +63,7 @@ impl Shard {
             free: RefCell::default(),
             quitting: Cell::new(false),
             accepting: Cell::new(0),
+            hot: Cell::new(0),
         }
     }
 
@@ -117,9 +129,18 @@ impl Shard {
         Open(self.clone())
     }
 
+    /// Leave to wait with a buffer in hand; not more have it than the shard keeps free buffers.
+    pub fn wait_hot(&self) -> Option<HotWait<'_>> {
+        if self.hot.get() >= FREE_BUFFERS_MAX {
+            return None;
+        }
+        self.hot.set(self.hot.get() + 1);
+        Some(HotWait(self))
+    }
+
     /// Lists a connection as waiting for a request for as long as the result lives.
     pub fn wait(&self, stream: &Stream, listen: &Rc<Address>) -> Waiting<'_> {
-        let entry = IdleConnection { stream: stream.clone(), listen: listen.clone() };
+        let entry = IdleConnection { stream: stream.clone(), listen: listen.clone(), until: None };
         let mut idle = self.idle.borrow_mut();
         let place = match self.free.borrow_mut().pop() {
             Some(place) => {
@@ -161,6 +182,38 @@ impl Drop for Open {
 pub struct Waiting<'s> {
     shard: &'s Shard,
     place: usize,
+}
+
+impl Waiting<'_> {
+    /// From now on the shard's sweep ends the wait, at `until` or up to a second later.
+    pub fn until(&self, until: Instant) {
+        if let Some(idle) = &mut self.shard.idle.borrow_mut()[self.place] {
+            idle.until = Some(until);
+        }
+    }
+}
+
+/// Ends the waits of connections whose time is up, once a second, for as long as the shard lives.
+pub async fn sweep(shard: Weak<Shard>) {
+    loop {
+        deadline::sleep(SWEEP).await;
+        let Some(shard) = shard.upgrade() else { return };
+        let now = clock::now();
+        for idle in shard.idle.borrow().iter().flatten() {
+            if idle.until.is_some_and(|until| until <= now) {
+                idle.stream.end_reading();
+            }
+        }
+    }
+}
+
+/// A connection that waits with a buffer in hand, counted.
+pub struct HotWait<'s>(&'s Shard);
+
+impl Drop for HotWait<'_> {
+    fn drop(&mut self) {
+        self.0.hot.set(self.0.hot.get() - 1);
+    }
 }
 
 impl Drop for Waiting<'_> {

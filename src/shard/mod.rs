@@ -249,6 +249,7 @@ async fn run(number: usize, driver: Driver, commands: flume::Receiver<Command>, 
                     }
                     None => {
                         let first = Rc::new(Shard::new(driver, generation, gauge.clone()));
+                        runtime::spawn(self::core::sweep(Rc::downgrade(&first)));
                         shard = Some(first.clone());
                         first
                     }

@@ -59,6 +59,9 @@ pub async fn serve(
         return After::Close;
     };
     let server = first_server(&generation, site, &connection.local);
+    if !generation.here(server).settings.tcp_nodelay {
+        connection.nodelay.set(true);
+    }
     let mut x = Recycled::take(connection, &generation.locals, generation.here(server));
     x.input = arrived.bytes;
     x.pipelined = arrived.pipelined;

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 /// Sends the head and relays.
 pub async fn run(x: &mut Exchange, client: &Stream, upstream: Box<UpstreamBody>) -> Sent {
     x.keep_alive = false;
+    x.connection.set_nodelay(client);
     let timeout = upstream.timeout();
     let Some((server, from_server, hold)) = upstream.into_tunnel() else { return Sent::Cut { reset: false } };
     let mut text = std::mem::take(&mut x.scratch);

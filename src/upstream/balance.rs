@@ -29,24 +29,37 @@ struct Peer {
 
 /// The peers one request has tried.
 #[derive(Default, Debug)]
-pub struct Tried(Vec<usize>);
+pub struct Tried {
+    /// The first one, which nearly always is the only one, costs no allocation.
+    first: Option<usize>,
+    others: Vec<usize>,
+}
 
 impl Tried {
     /// Forgets them.
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.first = None;
+        self.others.clear();
+    }
+
+    fn push(&mut self, peer: usize) {
+        if self.first.is_none() {
+            self.first = Some(peer);
+        } else {
+            self.others.push(peer);
+        }
     }
 
     /// A lone peer may be tried again, where the number of tries allows it.
     pub fn forget_if_alone(&mut self, peers: usize) {
         if peers == 1 {
-            self.0.clear();
+            self.clear();
         }
     }
 
     /// Whether `peer` was tried.
     pub fn contains(&self, peer: usize) -> bool {
-        self.0.contains(&peer)
+        self.first == Some(peer) || self.others.contains(&peer)
     }
 }
 
@@ -74,13 +87,13 @@ impl Balancer {
     pub fn pick(&self, tried: &mut Tried, now: Instant) -> Option<usize> {
         let mut peers = self.peers.borrow_mut();
         let chosen = if let [only] = peers.as_slice() {
-            (!only.down && !only.is_full() && tried.0.is_empty()).then_some(0)
+            (!only.down && !only.is_full() && tried.first.is_none()).then_some(0)
         } else {
             choose(&mut peers, tried, now, false).or_else(|| choose(&mut peers, tried, now, true))
         };
         if let Some(i) = chosen {
             peers[i].connections += 1;
-            tried.0.push(i);
+            tried.push(i);
         } else {
             // As nginx: when all are gone their failures are forgotten, so that the next request
             // finds someone to try.

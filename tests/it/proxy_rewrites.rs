@@ -233,7 +233,9 @@ fn accel_redirect_keeps_the_connections() {
             origin.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Accel-Redirect: /in/\r\n\r\n");
         }
     });
-    let server = Server::before(&up, ACCEL);
+    let conf = "upstream kept { server %%UP%%; } server { listen 127.0.0.1:%%PORT%%;
+        location / { proxy_pass http://kept; } location /in/ { return 200 in; } }";
+    let server = Server::before(&up, conf);
     let mut client = server.client();
     for _ in 0..3 {
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -36,10 +36,12 @@ fn method_that_is_none_is_refused() {
 #[test]
 fn answer_to_head_has_no_body_whoever_asked_for_it() {
     let up = Upstream::always("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
-    let server = before(&up, "proxy_method HEAD;");
     if !only_octroi("nginx promises a body that does not come") {
         return;
     }
+    let conf = "upstream kept { server %%UP%%; } server { listen 127.0.0.1:%%PORT%%;
+        location / { proxy_pass http://kept; proxy_method HEAD; } }";
+    let server = Server::before(&up, conf);
     let mut client = server.client();
     for _ in 0..2 {
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");

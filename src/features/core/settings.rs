@@ -4,7 +4,7 @@ use super::main_context::error_logs;
 use crate::base::limits::REQUEST_FIELDS_MAX;
 use crate::conf::{Context, Diagnostic, Directive, Scope, Word, value};
 use crate::pipeline::settings::{
-    ErrorPage, IfModifiedSince, Lingering, Root, ServerFacts, ServerTokens, Settings,
+    BodyFile, ErrorPage, IfModifiedSince, Lingering, Root, ServerFacts, ServerTokens, Settings,
 };
 use crate::pipeline::template::Template;
 use crate::plan::builder::Builder;
@@ -57,6 +57,14 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
         client_body_temp_path: b.path(scope.word("client_body_temp_path").unwrap_or(default_temp_path(b))),
         client_body_timeout: time(scope, "client_body_timeout", 60_000)?,
         send_timeout: time(scope, "send_timeout", 60_000)?,
+        limit_rate: rate(scope, "limit_rate", b)?,
+        limit_rate_after: rate(scope, "limit_rate_after", b)?,
+        limit_rate_place: b.define("limit_rate"),
+        client_body_in_file_only: scope.one_of(
+            "client_body_in_file_only",
+            &[("off", BodyFile::Off), ("clean", BodyFile::Clean), ("on", BodyFile::On)],
+            BodyFile::Off,
+        )?,
         keepalive_timeout: keepalive.0,
         keepalive_header_s: keepalive.1,
         keepalive_requests: scope.number("keepalive_requests", 1000)?,
@@ -98,6 +106,7 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
         auto_redirect: false,
         steps: Default::default(),
         header_filters: Vec::new(),
+        trailer_filters: Vec::new(),
         log_steps: Vec::new(),
         name,
     };
@@ -107,6 +116,15 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
 
 fn time(scope: &Scope<'_>, name: &str, default_ms: u64) -> Result<Duration, Diagnostic> {
     scope.time_ms(name, default_ms).map(Duration::from_millis)
+}
+
+/// A rate or size that may hold variables; `None` for 0.
+fn rate(scope: &Scope<'_>, name: &str, b: &mut Builder<'_>) -> Result<Option<Template>, Diagnostic> {
+    let Some(word) = scope.one(name).and_then(|directive| directive.args.first()) else { return Ok(None) };
+    if !word.text.contains('$') && scope.size(name, 0)? == 0 {
+        return Ok(None);
+    }
+    b.template(word).map(Some)
 }
 
 fn location_name(scope: &Scope<'_>) -> String {

@@ -1,4 +1,4 @@
-//! `add_header`.
+//! `add_header` and `add_trailer`.
 
 use crate::conf::{Diagnostic, Directive, Scope};
 use crate::http::Known;
@@ -6,7 +6,7 @@ use crate::pipeline::exchange::Exchange;
 use crate::pipeline::template::Template;
 use crate::plan::builder::Builder;
 
-/// One `add_header` line.
+/// One line of either.
 pub struct Added {
     /// Whatever the answer's status is.
     pub always: bool,
@@ -39,7 +39,17 @@ impl Added {
     }
 }
 
-/// What `add_header_inherit` says.
+impl Added {
+    /// Adds the field behind the body, unless its value is empty.
+    pub fn apply_behind(&self, x: &mut Exchange) {
+        let value = self.value.value(x);
+        if !value.is_empty() {
+            x.answer.trailers.push_with(&self.name, |out| out.extend_from_slice(&value));
+        }
+    }
+}
+
+/// What `add_header_inherit` or `add_trailer_inherit` says.
 #[derive(Clone, Copy)]
 enum Inheritance {
     Off,
@@ -47,22 +57,26 @@ enum Inheritance {
     Merge,
 }
 
-/// The lines that hold in this block.
+/// A directive and the one that says how it is inherited.
+pub type Names = [&'static str; 2];
+
+/// The lines of a directive that hold in this block.
 ///
 /// # Errors
 /// What nginx refuses, in its words.
-pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Box<[Added]>, Diagnostic> {
-    let (_, lines) = lines(scope)?;
+pub fn compile(scope: &Scope<'_>, names: Names, b: &mut Builder<'_>) -> Result<Box<[Added]>, Diagnostic> {
+    let (_, lines) = lines(scope, names)?;
     lines.into_iter().map(|directive| line(scope, directive, b)).collect()
 }
 
 /// How this level inherits, and its lines: its own before those of the level above.
-fn lines<'t>(scope: &Scope<'t>) -> Result<(Inheritance, Vec<&'t Directive>), Diagnostic> {
+fn lines<'t>(scope: &Scope<'t>, names: Names) -> Result<(Inheritance, Vec<&'t Directive>), Diagnostic> {
+    let [name, inherit] = names;
     let (outer, inherited) = match scope.parent() {
-        Some(parent) => lines(&parent)?,
+        Some(parent) => lines(&parent, names)?,
         None => (Inheritance::On, Vec::new()),
     };
-    let inheritance = match scope.here("add_header_inherit").next() {
+    let inheritance = match scope.here(inherit).next() {
         None => outer,
         Some(directive) => match directive.arg(0).unwrap_or_default() {
             "off" => Inheritance::Off,
@@ -71,7 +85,7 @@ fn lines<'t>(scope: &Scope<'t>) -> Result<(Inheritance, Vec<&'t Directive>), Dia
             other => return Err(scope.error(directive, format!("invalid value \"{other}\""))),
         },
     };
-    let mut own: Vec<&'t Directive> = scope.here("add_header").collect();
+    let mut own: Vec<&'t Directive> = scope.here(name).collect();
     match inheritance {
         Inheritance::On if own.is_empty() => own = inherited,
         Inheritance::Merge => own.extend(inherited),
@@ -82,7 +96,10 @@ fn lines<'t>(scope: &Scope<'t>) -> Result<(Inheritance, Vec<&'t Directive>), Dia
 
 fn line(scope: &Scope<'_>, directive: &Directive, b: &mut Builder<'_>) -> Result<Added, Diagnostic> {
     let [name, value, rest @ ..] = directive.args.as_slice() else {
-        return Err(scope.error(directive, "invalid number of arguments in \"add_header\" directive"));
+        return Err(scope.error(
+            directive,
+            format!("invalid number of arguments in \"{}\" directive", directive.name.text),
+        ));
     };
     let always = match rest.first() {
         None => false,

@@ -1,4 +1,4 @@
-//! `add_header` and `expires`: fields added to answers, whoever made them.
+//! `add_header`, `add_trailer` and `expires`: fields added to answers, whoever made them.
 
 mod added;
 mod expires;
@@ -36,6 +36,23 @@ pub const FEATURE: Feature = Feature {
             "Whether a level without add_header has those of the level above (on), none does (off), or all do, behind their own (merge).",
         ),
         D::new(
+            "add_trailer",
+            HSL,
+            Arity::Between(2, 3),
+            "name value [always]",
+            "",
+            "A field added behind the body of answers with those statuses; with always, to any. The body is then sent chunked, and clients that do not know that get no such field.",
+        )
+        .inherit(Inherit::Together),
+        D::new(
+            "add_trailer_inherit",
+            HSL,
+            Arity::Exactly(1),
+            "on | off | merge",
+            "on",
+            "The same as add_header_inherit, for add_trailer.",
+        ),
+        D::new(
             "expires",
             HSL,
             Arity::Between(1, 2),
@@ -54,12 +71,50 @@ pub const FEATURE: Feature = Feature {
 struct Headers {
     expires: Option<Setting>,
     added: Box<[Added]>,
+    trailers: Option<Behind>,
+}
+
+/// To which answers fields are added behind the body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    /// To those that all fields are added to.
+    Safe,
+    /// To any.
+    Any,
 }
 
 impl Headers {
     fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Headers, Diagnostic> {
-        Ok(Headers { expires: Setting::compile(scope, b)?, added: added::compile(scope, b)? })
+        Ok(Headers {
+            expires: Setting::compile(scope, b)?,
+            added: added::compile(scope, ["add_header", "add_header_inherit"], b)?,
+            trailers: behind(&trailers(scope, b)?),
+        })
     }
+}
+
+/// What `add_trailer` adds in one location.
+struct Trailers(Box<[Added]>);
+
+impl HeaderFilter for Trailers {
+    fn filter(&self, x: &mut Exchange) {
+        if !x.answer.expect_trailers {
+            return;
+        }
+        let safe = is_safe(x.answer.status);
+        for added in self.0.iter().filter(|added| safe || added.always) {
+            added.apply_behind(x);
+        }
+    }
+}
+
+fn behind(added: &[Added]) -> Option<Behind> {
+    let always = added.iter().any(|added| added.always);
+    (!added.is_empty()).then_some(if always { Behind::Any } else { Behind::Safe })
+}
+
+fn trailers(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Box<[Added]>, Diagnostic> {
+    added::compile(scope, ["add_trailer", "add_trailer_inherit"], b)
 }
 
 impl HeaderFilter for Headers {
@@ -77,6 +132,11 @@ impl HeaderFilter for Headers {
                 added.apply(x);
             }
         }
+        x.answer.expect_trailers |= match self.trailers {
+            None => false,
+            Some(Behind::Safe) => safe,
+            Some(Behind::Any) => true,
+        };
     }
 }
 
@@ -92,8 +152,12 @@ fn http(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
 
 fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
     let headers = Headers::compile(scope, b)?;
-    if headers.expires.is_some() || !headers.added.is_empty() {
+    if headers.expires.is_some() || !headers.added.is_empty() || headers.trailers.is_some() {
         b.header_filter(headers);
+    }
+    let trailers = trailers(scope, b)?;
+    if !trailers.is_empty() {
+        b.trailer_filter(Trailers(trailers));
     }
     Ok(())
 }

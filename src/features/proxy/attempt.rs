@@ -1,11 +1,13 @@
 //! The attempts of one request: a peer is picked, asked, and, where the rules allow it, the next.
 
-use super::answer;
-use super::request::{self, Resolved};
+use super::bind::Bind;
+use super::request::{self, Outgoing, Resolved};
 use super::retry::Failure;
 use super::settings::{ProxySettings, ProxyStep, Target};
+use super::{accel, answer, hints};
 use crate::base::address::Address;
 use crate::base::buffer::Buffer;
+use crate::base::clock;
 use crate::base::limits::{BUFFER_BYTES, INTERIM_ANSWERS_MAX, RESPONSE_FIELDS_MAX, WATCH_CLIENT_AFTER_MS};
 use crate::base::process_settings::Level;
 use crate::http::chunked::LAST_CHUNK;
@@ -15,6 +17,8 @@ use crate::net::stream::{Quiet, Stream};
 use crate::pipeline::answer::{Answer, Body};
 use crate::pipeline::body::{RequestBody, Source};
 use crate::pipeline::exchange::Exchange;
+use crate::pipeline::pace;
+use crate::pipeline::passing::Passing;
 use crate::pipeline::step::{Flow, WaitingStep};
 use crate::pipeline::trace::Attempt;
 use crate::pipeline::upload::{self, Rest, Upload};
@@ -24,7 +28,7 @@ use crate::upstream::pool::Kept;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 impl WaitingStep for ProxyStep {
     fn run<'a>(&'a self, x: &'a mut Exchange) -> Pin<Box<dyn Future<Output = Flow> + 'a>> {
@@ -52,19 +56,34 @@ struct Call<'a> {
     hold: Option<Hold>,
     /// The upstream may have got something of the request.
     sent: bool,
+    /// What of the request is not the client's own.
+    outgoing: &'a Outgoing,
 }
 
 async fn proxy(settings: &ProxySettings, x: &mut Exchange) -> Flow {
     // A body of unknown length cannot be told to an HTTP/1.0 upstream, so it is read first.
     let streamed = !settings.request_buffering
+        && settings.body.is_none()
+        && settings.pass_body
         && (settings.http11 || x.head.framing != Framing::Chunked)
-        && matches!(x.body, RequestBody::Unread);
+        && matches!(x.body, RequestBody::Unread)
+        && !x.body_is_here();
     if !streamed {
-        if let Err(status) = x.read_body().await {
+        // A body that would be passed on as it comes is in memory, where there is a choice.
+        let read = if settings.request_buffering { x.read_body().await } else { x.read_body_unnamed().await };
+        if let Err(status) = read {
             return Flow::Answer(Answer::Status(status));
         }
     }
+    // What an earlier location passed on as it came cannot be passed on again.
+    if matches!(x.body, RequestBody::Consumed) {
+        x.body = RequestBody::Memory(Vec::new());
+    }
     x.upstream.begin_group();
+    let Some(outgoing) = Outgoing::of(settings, x) else {
+        x.log(Level::Error, format_args!("invalid method in \"proxy_method\""));
+        return Flow::Answer(Answer::Status(500));
+    };
     let (members, resolved) = match resolve(settings, x) {
         Ok(found) => found,
         Err(status) => return Flow::Answer(Answer::Status(status)),
@@ -72,25 +91,26 @@ async fn proxy(settings: &ProxySettings, x: &mut Exchange) -> Flow {
     let balancer = &members.balancer;
     let mut head = std::mem::take(&mut x.scratch);
     head.clear();
-    if !request::write(settings, x, resolved.as_ref(), &mut head) {
+    if !request::write(settings, x, &outgoing, resolved.as_ref(), &mut head) {
         x.log(Level::Error, format_args!("zero length URI to proxy"));
         x.scratch = head;
         return Flow::Answer(Answer::Status(500));
     }
     keep_uri(x, &head);
-    let begun = Instant::now();
+    let begun = clock::now();
     let mut tried = Tried::default();
     let mut left = settings.next.tries(balancer.len());
     let method = x.method();
     let flow = loop {
-        let Some(peer) = balancer.pick(&mut tried, Instant::now()) else {
+        let Some(peer) = balancer.pick(&mut tried, clock::now()) else {
             break no_live_upstreams(&members, x);
         };
         left = left.saturating_sub(1);
         let hold = Hold::new(balancer.clone(), peer);
-        let mut call = Call { settings, members: &members, hold: Some(hold), sent: false };
+        let mut call =
+            Call { settings, members: &members, hold: Some(hold), sent: false, outgoing: &outgoing };
         let failure = match call.attempt(x, &head, streamed).await {
-            Ended::Answered(body) => break finish(settings, x, body),
+            Ended::Answered(body) => break finish(settings, x, body, outgoing.method),
             Ended::Client(status) => {
                 note(x, status);
                 break Flow::Answer(Answer::Status(status));
@@ -99,7 +119,7 @@ async fn proxy(settings: &ProxySettings, x: &mut Exchange) -> Flow {
             Ended::Failed(failure) => failure,
         };
         note(x, failure.status());
-        x.upload = None;
+        x.end_upload();
         let repeatable = !matches!(x.body, RequestBody::Consumed);
         if left == 0 || !settings.next.allows(failure, method, call.sent, repeatable, begun) {
             break Flow::Answer(Answer::Status(failure.status()));
@@ -134,7 +154,7 @@ fn resolve(settings: &ProxySettings, x: &mut Exchange) -> Result<(Members, Optio
 }
 
 fn no_live_upstreams(members: &Members, x: &mut Exchange) -> Flow {
-    let mut attempt = Attempt::begin(members.group.name.clone(), Instant::now());
+    let mut attempt = Attempt::begin(members.group.name.clone(), clock::now());
     attempt.status = 502;
     attempt.response_ms = Some(0);
     x.upstream.attempts.push(attempt);
@@ -144,27 +164,42 @@ fn no_live_upstreams(members: &Members, x: &mut Exchange) -> Flow {
 
 /// Notes how the attempt under way ended.
 fn note(x: &mut Exchange, status: u16) {
-    let now = Instant::now();
+    let now = clock::now();
     if let Some(attempt) = x.upstream.last_mut() {
         attempt.status = status;
         attempt.response_ms = Some(attempt.elapsed_ms(now));
     }
 }
 
-/// Turns the head in the exchange into the answer.
-fn finish(settings: &ProxySettings, x: &mut Exchange, mut body: Box<UpstreamBody>) -> Flow {
+/// Turns the head in the exchange into the answer, or into what stands in for it.
+fn finish(settings: &ProxySettings, x: &mut Exchange, mut body: Box<UpstreamBody>, method: Method) -> Flow {
+    let status = x.upstream_head.status;
+    if settings.intercept_errors && status >= INTERCEPTED_FROM && has_error_page(x, status) {
+        leave(x, body);
+        return intercepted(x, status);
+    }
+    accel::limit_rate(settings, x);
+    if let Some(flow) = accel::redirect(settings, x) {
+        leave(x, body);
+        return flow;
+    }
     // The framing was checked when the head arrived.
-    let framing = x.upstream_head.framing(x.method()).unwrap_or_default();
-    let own_buffering = x.upstream_head.fields.find(Known::XAccelBuffering).map(|field| field.value);
-    let gathered = match own_buffering.map(|value| value.of(x.upstream_input.filled())) {
-        Some(value) if value.eq_ignore_ascii_case(b"yes") => true,
-        Some(value) if value.eq_ignore_ascii_case(b"no") => false,
-        _ => settings.buffering,
-    };
-    if gathered {
+    let framing = x.upstream_head.framing(method).unwrap_or_default();
+    if accel::is_gathered(settings, x) {
         body.gather();
     }
     answer::fill(settings, x, framing);
+    x.passing = Passing::default();
+    if body.is_gathered() {
+        x.passing.rate = pace::size(settings.limit_rate.as_ref(), x);
+    }
+    if settings.pass_trailers {
+        x.passing.trailers_but = Some(settings.hidden.clone());
+    }
+    if settings.force_ranges && !answer::cut_range(x) {
+        leave(x, body);
+        return Flow::Answer(Answer::Status(416));
+    }
     Flow::Answer(Answer::Ready(if x.upstream_head.upgrade {
         Body::Tunnel(body)
     } else {
@@ -172,13 +207,41 @@ fn finish(settings: &ProxySettings, x: &mut Exchange, mut body: Box<UpstreamBody
     }))
 }
 
+/// Statuses from here on are intercepted: those that can have an error page.
+const INTERCEPTED_FROM: u16 = 300;
+
+fn has_error_page(x: &Exchange, status: u16) -> bool {
+    x.here.settings.error_pages.iter().any(|page| page.statuses.contains(&status))
+}
+
+/// The upstream's answer goes no further; its connection is kept if nothing more comes on it.
+fn leave(x: &mut Exchange, mut body: Box<UpstreamBody>) {
+    body.settle();
+    drop(body);
+    note(x, x.upstream_head.status);
+    x.end_upload();
+}
+
+/// The error page's turn; a client that may try again is still told how.
+fn intercepted(x: &mut Exchange, status: u16) -> Flow {
+    let Exchange { answer, upstream_head: head, upstream_input, .. } = x;
+    answer.clear();
+    if status == 401 {
+        let buffer = upstream_input.filled();
+        for field in head.fields.all(Known::WwwAuthenticate) {
+            answer.fields.push_known(field.known, field.name.of(buffer), field.value.of(buffer));
+        }
+    }
+    Flow::Answer(Answer::Status(status))
+}
+
 impl Call<'_> {
     async fn attempt(&mut self, x: &mut Exchange, head: &[u8], streamed: bool) -> Ended {
         let peer = self.hold.as_ref().map_or(0, Hold::peer);
         let label = self.members.group.peers[peer].label.clone();
-        x.upstream.attempts.push(Attempt::begin(label, Instant::now()));
+        x.upstream.attempts.push(Attempt::begin(label, clock::now()));
         x.upstream_head.clear();
-        let mut reused = self.members.pool.take(peer);
+        let mut reused = if self.pools() { self.members.pool.take(peer) } else { None };
         loop {
             let from_pool = reused.is_some();
             let kept = match reused.take() {
@@ -188,7 +251,7 @@ impl Call<'_> {
                     Err(failure) => return self.failed(failure),
                 },
             };
-            let now = Instant::now();
+            let now = clock::now();
             if let Some(attempt) = x.upstream.last_mut() {
                 attempt.connect_ms = Some(attempt.elapsed_ms(now));
             }
@@ -203,6 +266,11 @@ impl Call<'_> {
                 other => return other,
             }
         }
+    }
+
+    /// Whether connections are kept for other requests: not where each has an address of its own.
+    fn pools(&self) -> bool {
+        self.settings.bind.as_ref().is_none_or(Bind::is_fixed)
     }
 
     /// Whether the request may be sent once more after a kept connection broke under it.
@@ -221,15 +289,22 @@ impl Call<'_> {
     }
 
     async fn connect(&self, x: &mut Exchange, peer: usize) -> Result<Kept, Failure> {
-        let deadline = Instant::now() + self.settings.connect_timeout;
+        let deadline = clock::now() + self.settings.connect_timeout;
+        let from = self.settings.bind.as_ref().and_then(|bind| bind.address(x));
         let connected = match &self.members.group.peers[peer].address {
+            Address::Ip(ip) if let Some(from) = from => {
+                x.alarm.within(deadline, Stream::connect_tcp_from(from, *ip)).await
+            }
             Address::Ip(ip) => x.alarm.within(deadline, Stream::connect_tcp(*ip)).await,
             Address::Unix(path) => x.alarm.within(deadline, Stream::connect_unix(path)).await,
         };
         match connected {
             Ok(Ok(stream)) => {
                 stream.set_nodelay();
-                Ok(Kept { stream, requests: 0, opened: Instant::now() })
+                if self.settings.socket_keepalive {
+                    stream.set_keepalive();
+                }
+                Ok(Kept { stream, requests: 0, opened: clock::now() })
             }
             Ok(Err(e)) => {
                 let (code, text) = shown(&e);
@@ -266,7 +341,7 @@ impl Call<'_> {
         head: &[u8],
         streamed: bool,
     ) -> Result<bool, Ended> {
-        let body_bytes = match &x.body {
+        let body_bytes = match self.body(x) {
             RequestBody::Memory(bytes) => bytes.as_slice(),
             _ => &[],
         };
@@ -274,14 +349,21 @@ impl Call<'_> {
         let mut buffer = Buffer::with_capacity(head.len().max(whole.min(BUFFER_BYTES)));
         buffer.append(head);
         let mut offset = buffer.append(body_bytes) as u64;
+        let mut ended = false;
+        if streamed {
+            (buffer, ended) = self.with_first_piece(x, buffer).await?;
+        }
         self.write(x, stream, buffer).await?;
-        while let Some(length) = x.body.len().filter(|length| offset < *length) {
+        while let Some(length) = self.body(x).len().filter(|length| offset < *length) {
             if stream.quiet() != Quiet::Open {
-                let kept = std::mem::replace(&mut x.body, RequestBody::Consumed);
+                let kept = match &self.outgoing.body {
+                    Some(RequestBody::Memory(own)) => RequestBody::Memory(own.clone()),
+                    _ => std::mem::replace(&mut x.body, RequestBody::Consumed),
+                };
                 self.upload_later(x, stream, Rest::Kept(kept, offset), false);
                 return Ok(false);
             }
-            let Some(piece) = upload::piece_at(&x.body, offset).await else {
+            let Some(piece) = upload::piece_at(self.body(x), offset).await else {
                 x.log(
                     Level::Crit,
                     format_args!("reading a buffered request body failed at {offset} of {length}"),
@@ -291,12 +373,47 @@ impl Call<'_> {
             offset += piece.len() as u64;
             self.write(x, stream, piece).await?;
         }
-        if streamed { self.stream_body(x, stream).await } else { Ok(true) }
+        if streamed { self.stream_body(x, stream, ended).await } else { Ok(true) }
+    }
+
+    /// The body that is sent, as far as it is at hand.
+    fn body<'x>(&'x self, x: &'x Exchange) -> &'x RequestBody {
+        self.outgoing.body.as_ref().unwrap_or(&x.body)
+    }
+
+    /// The head with what has come of the client's body behind it, so that both leave at once; and
+    /// whether its last chunk is among it.
+    async fn with_first_piece(&self, x: &mut Exchange, head: Buffer) -> Result<(Buffer, bool), Ended> {
+        match &x.source {
+            Source::H1(body) if body.has_bytes() && body.at_hand().0 > 0 => {}
+            _ => return Ok((head, false)),
+        }
+        let piece = x.next_body_piece().await.map_err(Ended::Client)?;
+        x.body = RequestBody::Consumed;
+        let Some(piece) = piece else { return Ok((head, false)) };
+        let chunked = self.is_chunked(x);
+        let ended = chunked && !x.body_pending();
+        let piece = if chunked { upload::framed(&piece, ended) } else { piece };
+        let mut both = Buffer::with_capacity(head.len() + piece.len());
+        both.append(head.filled());
+        both.append(piece.filled());
+        Ok((both, ended))
+    }
+
+    /// Whether a body that is passed on as it comes is sent in chunks.
+    fn is_chunked(&self, x: &Exchange) -> bool {
+        x.head.framing == Framing::Chunked && !self.settings.own_length
     }
 
     /// Passes the client's body on as it comes, until the upstream begins to answer.
-    async fn stream_body(&mut self, x: &mut Exchange, stream: &Stream) -> Result<bool, Ended> {
-        let chunked = x.head.framing == Framing::Chunked && !self.settings.own_length;
+    /// `ended`: its last chunk was sent already.
+    async fn stream_body(
+        &mut self,
+        x: &mut Exchange,
+        stream: &Stream,
+        mut ended: bool,
+    ) -> Result<bool, Ended> {
+        let chunked = self.is_chunked(x);
         while x.body_pending() {
             if stream.quiet() != Quiet::Open || wait_for_client(x, stream).await == Waited::Upstream {
                 x.body = RequestBody::Consumed;
@@ -311,11 +428,16 @@ impl Call<'_> {
             };
             x.body = RequestBody::Consumed;
             let Some(piece) = piece else { break };
-            let piece = if chunked { upload::framed(&piece) } else { piece };
+            let piece = if chunked {
+                ended = !x.body_pending();
+                upload::framed(&piece, ended)
+            } else {
+                piece
+            };
             self.write(x, stream, piece).await?;
         }
         x.body = RequestBody::Consumed;
-        if chunked {
+        if chunked && !ended {
             let mut last = Buffer::ordinary();
             last.append(LAST_CHUNK);
             self.write(x, stream, last).await?;
@@ -339,7 +461,7 @@ impl Call<'_> {
     /// Writes all of a buffer. An upstream that stops reading because it has answered is no failure.
     async fn write(&mut self, x: &mut Exchange, stream: &Stream, buffer: Buffer) -> Result<(), Ended> {
         let bytes = buffer.len() as u64;
-        let deadline = Instant::now() + self.settings.send_timeout;
+        let deadline = clock::now() + self.settings.send_timeout;
         match x.alarm.within(deadline, stream.write_all(buffer)).await {
             Ok((Ok(()), _)) => {
                 self.sent = true;
@@ -426,6 +548,10 @@ impl Call<'_> {
                                 x.log(Level::Error, format_args!("upstream sent too many interim responses"));
                                 return Ended::Failed(Failure::InvalidHeader);
                             }
+                            if status == 103 && !hints::pass(self.settings, x, &input).await {
+                                x.keep_alive = false;
+                                return Ended::Client(499);
+                            }
                             input.consume(x.upstream_head.len);
                             x.upstream_head.clear();
                             if input.is_empty() {
@@ -454,7 +580,7 @@ impl Call<'_> {
         stream: &Stream,
         buffer: Buffer,
     ) -> Result<(io::Result<usize>, Buffer), Ended> {
-        let now = Instant::now();
+        let now = clock::now();
         let deadline = now + self.settings.read_timeout;
         let watch_from = now + Duration::from_millis(WATCH_CLIENT_AFTER_MS);
         let mut read = std::pin::pin!(stream.read(buffer));
@@ -509,7 +635,7 @@ impl Call<'_> {
     /// The head is there: either the next server is tried for its status, or it is the answer.
     fn answered(&mut self, x: &mut Exchange, kept: Kept, mut input: Buffer, clean: bool) -> Ended {
         let status = x.upstream_head.status;
-        let now = Instant::now();
+        let now = clock::now();
         let len = x.upstream_head.len;
         if let Some(attempt) = x.upstream.last_mut() {
             attempt.status = status;
@@ -519,7 +645,7 @@ impl Call<'_> {
             x.log(Level::Error, format_args!("upstream switched protocols, which was not asked for"));
             return Ended::Failed(Failure::InvalidHeader);
         }
-        let framing = match x.upstream_head.framing(x.method()) {
+        let framing = match x.upstream_head.framing(self.outgoing.method) {
             Ok(framing) => framing,
             Err(fault) => {
                 x.log(
@@ -546,7 +672,7 @@ impl Call<'_> {
         } else {
             answer::frame(framing)
         };
-        let pool = keep.then(|| self.members.pool.clone());
+        let pool = (keep && self.pools()).then(|| self.members.pool.clone());
         x.upstream_input = input;
         Ended::Answered(Box::new(UpstreamBody::new(
             kept,
@@ -564,7 +690,7 @@ impl Call<'_> {
         let tried = x.upstream.attempts.len() - x.upstream.groups.last().copied().unwrap_or(0);
         let tries = self.settings.next.tries(self.members.group.peers.len());
         let repeatable = !matches!(x.body, RequestBody::Consumed);
-        let begun = x.upstream.attempts.last().map_or_else(Instant::now, |attempt| attempt.started);
+        let begun = x.upstream.attempts.last().map_or_else(clock::now, |attempt| attempt.started);
         tried < tries
             && self.settings.next.allows(Failure::Status(status), x.method(), self.sent, repeatable, begun)
     }
@@ -587,7 +713,7 @@ async fn wait_for_client(x: &mut Exchange, upstream: &Stream) -> Waited {
         return Waited::Client;
     }
     let client = body.stream().clone();
-    let deadline = Instant::now() + timeout;
+    let deadline = clock::now() + timeout;
     match x.alarm.within(deadline, first(client.readable(), upstream.readable())).await {
         Ok(First::Right(_)) => Waited::Upstream,
         Ok(First::Left(_)) | Err(_) => Waited::Client,

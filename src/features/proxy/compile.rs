@@ -1,12 +1,16 @@
 //! From the directives of one location to its step.
 
+use super::bind::Bind;
+use super::cookies::Cookies;
 use super::request::Resolved;
 use super::retry::NextUpstream;
-use super::settings::{FieldSet, MemberSlots, ProxySettings, ProxyStep, Target};
+use super::settings::{MemberSlots, ProxySettings, ProxyStep, Target};
+use super::{accel, hints, rewrites};
 use crate::base::process_settings::Level;
 use crate::conf::{Context, Diagnostic, Directive, Scope, Word};
 use crate::features::upstream::{self, Groups, UpstreamRef};
 use crate::pipeline::exchange::Exchange;
+use crate::pipeline::field_set::FieldSet;
 use crate::pipeline::step::Phase;
 use crate::pipeline::template::Template;
 use crate::plan::builder::Builder;
@@ -72,7 +76,7 @@ pub fn look_for_faults(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Dia
 fn settings(scope: &Scope<'_>, target: Target, b: &mut Builder<'_>) -> Result<ProxySettings, Diagnostic> {
     let (host, headers, suppressed, own_length) = request_fields(scope, b)?;
     Ok(ProxySettings {
-        redirects: redirects(scope, &target, b)?,
+        redirects: rewrites::redirects(scope, &target, b)?,
         target,
         host,
         headers,
@@ -86,13 +90,40 @@ fn settings(scope: &Scope<'_>, target: Target, b: &mut Builder<'_>) -> Result<Pr
         request_buffering: scope.flag("proxy_request_buffering", true)?,
         buffer_size: scope.size("proxy_buffer_size", BUFFER_SIZE)? as usize,
         next: NextUpstream::compile(scope)?,
-        hidden: hidden(scope),
+        hidden: Arc::new(hidden(scope)),
+        method: template(scope, "proxy_method", b)?,
+        body: template(scope, "proxy_set_body", b)?,
+        pass_headers: scope.flag("proxy_pass_request_headers", true)?,
+        pass_body: scope.flag("proxy_pass_request_body", true)?,
+        intercept_errors: scope.flag("proxy_intercept_errors", false)?,
+        cookies: Cookies::compile(scope, b)?,
+        ignored: accel::ignored(scope)?,
+        force_ranges: scope.flag("proxy_force_ranges", false)?,
+        limit_rate: rate(scope, "proxy_limit_rate", b)?,
+        socket_keepalive: scope.flag("proxy_socket_keepalive", false)?,
+        bind: Bind::compile(scope, b)?,
+        early_hints: hints::compile(scope, b)?,
+        pass_trailers: scope.flag("proxy_pass_trailers", false)?,
         ignore_client_abort: scope.flag("proxy_ignore_client_abort", false)?,
     })
 }
 
 fn time(scope: &Scope<'_>, name: &str) -> Result<Duration, Diagnostic> {
     scope.time_ms(name, 60_000).map(Duration::from_millis)
+}
+
+/// The one argument of a directive, which may hold variables.
+fn template(scope: &Scope<'_>, name: &str, b: &mut Builder<'_>) -> Result<Option<Template>, Diagnostic> {
+    scope.one(name).and_then(|directive| directive.args.first()).map(|word| b.template(word)).transpose()
+}
+
+/// A rate in bytes a second, which may hold variables; `None` for 0.
+fn rate(scope: &Scope<'_>, name: &str, b: &mut Builder<'_>) -> Result<Option<Template>, Diagnostic> {
+    let Some(word) = scope.one(name).and_then(|directive| directive.args.first()) else { return Ok(None) };
+    if !word.text.contains('$') && scope.size(name, 0)? == 0 {
+        return Ok(None);
+    }
+    b.template(word).map(Some)
 }
 
 fn target(
@@ -272,56 +303,4 @@ fn hidden(scope: &Scope<'_>) -> FieldSet {
         hidden.remove(directive.arg(0).unwrap_or_default().as_bytes());
     }
     hidden
-}
-
-/// The pairs of `proxy_redirect`. The default one leads from the upstream's URL back to the
-/// location's name.
-fn redirects(
-    scope: &Scope<'_>,
-    target: &Target,
-    b: &mut Builder<'_>,
-) -> Result<Vec<(Template, Template)>, Diagnostic> {
-    let lines = scope.all("proxy_redirect");
-    let mut pairs = Vec::new();
-    if lines.is_empty() {
-        pairs.extend(default_redirect(scope, target, b));
-    }
-    for directive in lines {
-        match directive.args.as_slice() {
-            [word] if word.text == "off" => return Ok(Vec::new()),
-            [word] if word.text == "default" => {
-                if matches!(target, Target::Variable { url, .. } if url.as_literal().is_none()) {
-                    return Err(scope.error(
-                        directive,
-                        "\"proxy_redirect default\" cannot be used with \"proxy_pass\" directive with variables",
-                    ));
-                }
-                pairs.extend(default_redirect(scope, target, b));
-            }
-            [word] => {
-                return Err(scope.error_at(directive, word, format!("invalid parameter \"{}\"", word.text)));
-            }
-            [from, _] if from.text.starts_with('~') => {
-                let message = "a regular expression in \"proxy_redirect\" is not supported by Octroi yet";
-                return Err(scope.error_at(directive, from, message));
-            }
-            [from, to] => pairs.push((b.template(from)?, b.template(to)?)),
-            _ => {}
-        }
-    }
-    Ok(pairs)
-}
-
-fn default_redirect(scope: &Scope<'_>, target: &Target, b: &mut Builder<'_>) -> Option<(Template, Template)> {
-    let Target::Fixed { uri, host, .. } = target else { return None };
-    let block = scope.directive().filter(|_| scope.context() == Context::LOCATION)?;
-    let prefix = block.args.first().is_some_and(|word| !word.text.starts_with(['~', '@']));
-    let uri = uri.as_deref().filter(|_| prefix);
-    // Without a URI part the paths are the same on both sides: only scheme and host are taken off.
-    let (from_path, to): (&[u8], Vec<u8>) = match uri {
-        Some(uri) => (uri, b.settings().name.as_bytes().to_vec()),
-        None => (b"/", b"/".to_vec()),
-    };
-    let from = [b"http://", host.as_ref(), from_path].concat();
-    Some((Template::literal(from), Template::literal(to)))
 }

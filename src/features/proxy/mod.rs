@@ -1,11 +1,16 @@
 //! `proxy_pass` and its family: the request goes to an upstream, its answer comes back.
 
+mod accel;
 mod answer;
 mod attempt;
+mod bind;
 mod compile;
+mod cookies;
 mod directives;
+mod hints;
 mod request;
 mod retry;
+mod rewrites;
 mod settings;
 
 use crate::plan::feature::Feature;

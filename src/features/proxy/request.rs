@@ -1,8 +1,9 @@
 //! The head of the request to the upstream.
 
 use super::settings::{ProxySettings, Target};
-use crate::http::Framing;
 use crate::http::uri::{Escape, escape};
+use crate::http::{Field, Framing, Method};
+use crate::pipeline::body::RequestBody;
 use crate::pipeline::connection::push_decimal;
 use crate::pipeline::exchange::Exchange;
 
@@ -12,9 +13,53 @@ pub struct Resolved {
     pub uri: Option<Vec<u8>>,
 }
 
+/// What of the request the configuration decides and not the client.
+pub struct Outgoing {
+    /// The method, by which the answer's framing is judged.
+    pub method: Method,
+    /// Its text, if `proxy_method` says it.
+    method_text: Option<Vec<u8>>,
+    /// The body that is sent instead of the client's: `proxy_set_body`, or none at all.
+    pub body: Option<RequestBody>,
+    /// The length of that body is told.
+    announced: bool,
+}
+
+impl Outgoing {
+    /// What the settings make of this request; `None` if the method is none.
+    pub fn of(settings: &ProxySettings, x: &Exchange) -> Option<Outgoing> {
+        let method_text = settings.method.as_ref().map(|template| template.value(x));
+        // A value made of variables could hold a space or a line end.
+        if method_text.as_deref().is_some_and(|text| !is_token(text)) {
+            return None;
+        }
+        let method = method_text.as_deref().map_or(x.method(), Method::of);
+        let text = settings.body.as_ref().map(|template| template.value(x));
+        let announced = text.is_some();
+        let body = match text {
+            Some(text) => Some(RequestBody::Memory(text)),
+            None if !settings.pass_body => Some(RequestBody::Memory(Vec::new())),
+            None => None,
+        };
+        Some(Outgoing { method, method_text, body, announced })
+    }
+}
+
+/// Whether it is a token (RFC 9110, 5.6.2).
+fn is_token(text: &[u8]) -> bool {
+    !text.is_empty()
+        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
+}
+
 /// Appends the head to `out`. False when it would have no path.
-pub fn write(settings: &ProxySettings, x: &Exchange, resolved: Option<&Resolved>, out: &mut Vec<u8>) -> bool {
-    out.extend_from_slice(x.method_text());
+pub fn write(
+    settings: &ProxySettings,
+    x: &Exchange,
+    outgoing: &Outgoing,
+    resolved: Option<&Resolved>,
+    out: &mut Vec<u8>,
+) -> bool {
+    out.extend_from_slice(outgoing.method_text.as_deref().unwrap_or(x.method_text()));
     out.push(b' ');
     let before = out.len();
     write_uri(settings, x, resolved, out);
@@ -37,10 +82,11 @@ pub fn write(settings: &ProxySettings, x: &Exchange, resolved: Option<&Resolved>
         out.extend_from_slice(b"\r\n");
     }
     if !settings.own_length {
-        write_framing(x, out);
+        write_framing(x, outgoing, out);
     }
     let buffer = x.input.filled();
-    for field in &x.head.fields.list {
+    let passed: &[Field] = if settings.pass_headers { &x.head.fields.list } else { &[] };
+    for field in passed {
         let name = field.name.of(buffer);
         if settings.suppressed.contains(field.known, name) {
             continue;
@@ -113,7 +159,15 @@ fn write_host(settings: &ProxySettings, x: &Exchange, out: &mut Vec<u8>) {
 }
 
 /// How the body is framed: by its length where it is known, else chunked.
-fn write_framing(x: &Exchange, out: &mut Vec<u8>) {
+fn write_framing(x: &Exchange, outgoing: &Outgoing, out: &mut Vec<u8>) {
+    if let Some(body) = &outgoing.body {
+        if outgoing.announced {
+            out.extend_from_slice(b"Content-Length: ");
+            push_decimal(out, body.len().unwrap_or(0));
+            out.extend_from_slice(b"\r\n");
+        }
+        return;
+    }
     let length = match (x.body.len(), x.head.framing) {
         (_, Framing::None) => return,
         (Some(kept), _) => Some(kept),

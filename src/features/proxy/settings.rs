@@ -1,6 +1,9 @@
 //! What `proxy_pass` in one location was told, compiled.
 
-use crate::http::Known;
+use super::bind::Bind;
+use super::cookies::Cookies;
+use super::rewrites::Rewrite;
+use crate::pipeline::field_set::FieldSet;
 use crate::pipeline::local::{Locals, Slot};
 use crate::pipeline::template::Template;
 use crate::upstream::balance::Balancer;
@@ -45,10 +48,36 @@ pub struct ProxySettings {
     pub buffer_size: usize,
     /// `proxy_next_upstream`.
     pub next: super::retry::NextUpstream,
-    /// `proxy_redirect` pairs: a prefix and what replaces it.
-    pub redirects: Vec<(Template, Template)>,
+    /// `proxy_method`.
+    pub method: Option<Template>,
+    /// `proxy_set_body`.
+    pub body: Option<Template>,
+    /// `proxy_pass_request_headers`.
+    pub pass_headers: bool,
+    /// `proxy_pass_request_body`.
+    pub pass_body: bool,
+    /// `proxy_intercept_errors`.
+    pub intercept_errors: bool,
+    /// `proxy_redirect`.
+    pub redirects: Vec<Rewrite>,
+    /// `proxy_cookie_domain`, `proxy_cookie_path` and `proxy_cookie_flags`.
+    pub cookies: Cookies,
+    /// `proxy_ignore_headers`.
+    pub ignored: FieldSet,
+    /// `proxy_force_ranges`.
+    pub force_ranges: bool,
+    /// `proxy_limit_rate`, bytes a second.
+    pub limit_rate: Option<Template>,
+    /// `proxy_socket_keepalive`.
+    pub socket_keepalive: bool,
+    /// `proxy_bind`.
+    pub bind: Option<Bind>,
+    /// `early_hints`.
+    pub early_hints: Vec<Template>,
+    /// `proxy_pass_trailers`.
+    pub pass_trailers: bool,
     /// Fields of the answer that clients do not see.
-    pub hidden: FieldSet,
+    pub hidden: Arc<FieldSet>,
     /// `proxy_ignore_client_abort`.
     pub ignore_client_abort: bool,
 }
@@ -93,41 +122,6 @@ impl MemberSlots {
             group: self.group.clone(),
             balancer: locals.at(self.balancer).clone(),
             pool: locals.at(self.pool).clone(),
-        }
-    }
-}
-
-/// A set of field names: the known ones as bits, the others by comparison.
-#[derive(Default)]
-pub struct FieldSet {
-    known: u64,
-    others: Vec<Box<[u8]>>,
-}
-
-impl FieldSet {
-    /// Adds a name.
-    pub fn insert(&mut self, name: &[u8]) {
-        match Known::of(name) {
-            Known::Other if !self.contains(Known::Other, name) => self.others.push(name.into()),
-            Known::Other => {}
-            known => self.known |= known.bit(),
-        }
-    }
-
-    /// Removes a name.
-    pub fn remove(&mut self, name: &[u8]) {
-        match Known::of(name) {
-            Known::Other => self.others.retain(|other| !other.eq_ignore_ascii_case(name)),
-            known => self.known &= !known.bit(),
-        }
-    }
-
-    /// Whether a field is in the set.
-    #[inline]
-    pub fn contains(&self, known: Known, name: &[u8]) -> bool {
-        match known {
-            Known::Other => self.others.iter().any(|other| other.eq_ignore_ascii_case(name)),
-            known => self.known & known.bit() != 0,
         }
     }
 }

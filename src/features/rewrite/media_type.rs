@@ -2,8 +2,12 @@
 
 use crate::pipeline::exchange::Exchange;
 
-/// Sets `Content-Type` of the answer by the extension of the path.
+/// Sets `Content-Type` of the answer by the extension of the path, unless it has one.
 pub fn set(x: &mut Exchange) {
+    // What led here may have brought a type along (`X-Accel-Redirect`).
+    if !x.answer.content_type.is_empty() {
+        return;
+    }
     let Exchange { here, uri, answer, .. } = x;
     let settings = &here.settings;
     let found = extension(uri).and_then(|extension| match extension.iter().any(u8::is_ascii_uppercase) {

@@ -158,6 +158,10 @@ fn with_slash(x: &mut Exchange) -> Answer {
 
 /// Sets `Content-Type` by the path's extension.
 fn content_type(x: &mut Exchange) {
+    // What led here may have brought a type along (`X-Accel-Redirect`).
+    if !x.answer.content_type.is_empty() {
+        return;
+    }
     let settings = x.here.clone();
     let mut lower = [0; EXTENSION_MAX];
     let kind = extension(&x.uri)

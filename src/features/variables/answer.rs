@@ -96,6 +96,10 @@ pub(super) fn field(x: &Exchange, name: &str, out: &mut Vec<u8>) -> bool {
     join_named(x.answer.fields.iter(), name, out)
 }
 
+pub(super) fn trailer(x: &Exchange, name: &str, out: &mut Vec<u8>) -> bool {
+    join_named(x.answer.trailers.iter(), name, out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -63,7 +63,11 @@ const VARIABLES: &[VariableSpec] = &[
     one("request_id", request::id, "Sixteen random bytes in hexadecimal, the same throughout the request."),
     one("request_length", request::length, "Bytes of the request: request line, fields and body."),
     one("request_body", request::body, "The body of the request, if it was read into memory."),
-    one("request_body_file", request::body_file, "No value: bodies lie in files that have no name."),
+    one(
+        "request_body_file",
+        request::body_file,
+        "The file that the body of the request was written to; it has this name only with `client_body_in_file_only`.",
+    ),
     one("pipe", request::pipe, "`p` if the request was read together with the one before it, else a dot."),
     one("remote_user", user::remote_user, "The user name that came with Basic authentication."),
     // Its fields.
@@ -129,6 +133,11 @@ const VARIABLES: &[VariableSpec] = &[
         "The field Transfer-Encoding of the answer.",
     ),
     family("sent_http_", answer::field, "The answer's fields of this name, joined by a comma."),
+    family(
+        "sent_trailer_",
+        answer::trailer,
+        "The fields of this name behind the answer's body, joined by a comma.",
+    ),
     // The upstreams.
     one("upstream_addr", upstream::addr, "The addresses of the upstream's servers that were tried."),
     one("upstream_status", upstream::status, "The statuses they answered with."),

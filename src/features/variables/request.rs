@@ -6,6 +6,7 @@ use crate::pipeline::connection::push_decimal;
 use crate::pipeline::exchange::Exchange;
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
+use std::os::unix::ffi::OsStrExt;
 
 /// Appends what is there; nothing at all is no value.
 fn some(value: &[u8], out: &mut Vec<u8>) -> bool {
@@ -135,8 +136,11 @@ pub(super) fn body(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
 }
 
 /// Bodies lie in files that have no name any more, so there is none to give.
-pub(super) fn body_file(_: &Exchange, _: &str, _: &mut Vec<u8>) -> bool {
-    false
+pub(super) fn body_file(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
+    match &x.body {
+        RequestBody::File(file) => some(file.path().as_os_str().as_bytes(), out),
+        _ => false,
+    }
 }
 
 pub(super) fn pipe(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {

@@ -1,0 +1,87 @@
+//! `early_hints`: an upstream's 103 (RFC 8297) is passed on while its answer is still awaited.
+
+use super::settings::ProxySettings;
+use crate::base::buffer::Buffer;
+use crate::base::process_settings::Level;
+use crate::conf::{Diagnostic, Scope};
+use crate::http::{Known, Version};
+use crate::pipeline::exchange::Exchange;
+use crate::pipeline::template::Template;
+use crate::plan::builder::Builder;
+use std::time::Instant;
+
+/// Fields that concern one connection only, or would say where a body ends that is not there.
+const DROPPED: u64 = Known::Connection.bit()
+    | Known::KeepAlive.bit()
+    | Known::ProxyConnection.bit()
+    | Known::Upgrade.bit()
+    | Known::TransferEncoding.bit()
+    | Known::ContentLength.bit()
+    | Known::Trailer.bit();
+
+/// `early_hints`.
+///
+/// # Errors
+/// A malformed variable.
+pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Vec<Template>, Diagnostic> {
+    scope
+        .all("early_hints")
+        .iter()
+        .flat_map(|directive| &directive.args)
+        .map(|word| b.template(word))
+        .collect()
+}
+
+/// Whether hints are passed on: one of the values is neither empty nor `0`.
+fn wanted(settings: &ProxySettings, x: &Exchange) -> bool {
+    settings.early_hints.iter().any(|template| {
+        let value = template.value(x);
+        !value.is_empty() && value != b"0"
+    })
+}
+
+/// Passes the 103 in `x.upstream_head` on, whose bytes are in `input`. False if the client is gone.
+pub async fn pass(settings: &ProxySettings, x: &mut Exchange, input: &Buffer) -> bool {
+    if x.depth > 0 || x.version() < Version::Http11 || !wanted(settings, x) {
+        return true;
+    }
+    let Some(client) = x.connection.stream.upgrade() else { return false };
+    let mut text = Vec::with_capacity(x.upstream_head.len);
+    for field in &x.upstream_head.fields.list {
+        let name = field.name.of(input.filled());
+        if field.known.bit() & DROPPED != 0 || settings.hidden.contains(field.known, name) {
+            continue;
+        }
+        text.extend_from_slice(name);
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(field.value.of(input.filled()));
+        text.extend_from_slice(b"\r\n");
+    }
+    if text.is_empty() {
+        return true;
+    }
+    let line = b"HTTP/1.1 103 Early Hints\r\n";
+    let mut out = Buffer::with_capacity(line.len() + text.len() + 2);
+    out.append(line);
+    out.append(&text);
+    out.append(b"\r\n");
+    let bytes = out.len() as u64;
+    let deadline = Instant::now() + x.here.settings.send_timeout;
+    match x.alarm.within(deadline, client.write_all(out)).await {
+        Ok((Ok(()), _)) => {
+            x.bytes_sent += bytes;
+            true
+        }
+        Ok((Err(e), _)) => {
+            x.log(Level::Info, format_args!("send() failed ({e}) while sending to client"));
+            false
+        }
+        Err(_) => {
+            x.log(
+                Level::Info,
+                format_args!("client timed out (110: Connection timed out) while sending to client"),
+            );
+            false
+        }
+    }
+}
