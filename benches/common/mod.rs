@@ -77,6 +77,7 @@ pub fn with_exchange<T>(plan: &Plan, location: &str, look: impl FnOnce(&mut Exch
     let connection = Connection {
         number: 1,
         stream: Default::default(),
+        nodelay: Default::default(),
         peer: Some(([192, 0, 2, 7], 50_000).into()),
         local: Address::Ip(([127, 0, 0, 1], 8080).into()),
         started: Instant::now(),

@@ -31,12 +31,11 @@ pub fn tick() -> Instant {
 /// Time since the Unix epoch at the monotonic instant `at`; reads the calendar clock at most once
 /// a second and thread.
 pub fn unix_time(at: Instant) -> Duration {
-    if let Some((base, unix)) = OFFSET.get() {
-        if let Some(since) = at.checked_duration_since(base) {
-            if since < RESYNC {
-                return unix + since;
-            }
-        }
+    if let Some((base, unix)) = OFFSET.get()
+        && let Some(since) = at.checked_duration_since(base)
+        && since < RESYNC
+    {
+        return unix + since;
     }
     let (base, unix) = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
     OFFSET.set(Some((base, unix)));

@@ -57,9 +57,9 @@ impl Alarm {
         }
         loop {
             let armed = self.armed;
-            let timer = self.timer.get_or_insert_with(|| {
-                Box::pin(monoio::time::sleep_until(TimerInstant::from_std(armed)))
-            });
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(monoio::time::sleep_until(TimerInstant::from_std(armed))));
             match timer.as_mut().poll(cx) {
                 Poll::Pending => {
                     self.registered = true;
@@ -152,15 +152,15 @@ pub async fn both<A: Future, B: Future>(left: A, right: B) -> (A::Output, B::Out
     let mut right = std::pin::pin!(right);
     let (mut first, mut second) = (None, None);
     std::future::poll_fn(|cx| {
-        if first.is_none() {
-            if let Poll::Ready(output) = left.as_mut().poll(cx) {
-                first = Some(output);
-            }
+        if first.is_none()
+            && let Poll::Ready(output) = left.as_mut().poll(cx)
+        {
+            first = Some(output);
         }
-        if second.is_none() {
-            if let Poll::Ready(output) = right.as_mut().poll(cx) {
-                second = Some(output);
-            }
+        if second.is_none()
+            && let Poll::Ready(output) = right.as_mut().poll(cx)
+        {
+            second = Some(output);
         }
         match (first.take(), second.take()) {
             (Some(a), Some(b)) => Poll::Ready((a, b)),

@@ -8,7 +8,6 @@ use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelHandle, CancelableAsyncRea
 use monoio::net::{TcpStream, UnixStream};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, sockopt};
 use std::cell::UnsafeCell;
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -196,18 +195,16 @@ impl Stream {
 
     /// Waits until there is something to read, or the peer is gone. Takes no buffer, loses nothing
     /// when dropped.
-    pub fn readable(&self) -> impl Future<Output = io::Result<()>> + '_ {
-        async move {
-            let ready = match &*self.0 {
-                // SAFETY: only a shared reference, for the time of the wait; the `&mut` of a read
-                // or write is never used to replace the socket.
-                Socket::Tcp(tcp) => unsafe { &*tcp.get() }.readable(false).await,
-                // SAFETY: as above.
-                Socket::Unix(unix) => unsafe { &*unix.get() }.readable(false).await,
-            };
-            clock::tick();
-            ready
-        }
+    pub async fn readable(&self) -> io::Result<()> {
+        let ready = match &*self.0 {
+            // SAFETY: only a shared reference, for the time of the wait; the `&mut` of a read or
+            // write is never used to replace the socket.
+            Socket::Tcp(tcp) => unsafe { &*tcp.get() }.readable(false).await,
+            // SAFETY: as above.
+            Socket::Unix(unix) => unsafe { &*unix.get() }.readable(false).await,
+        };
+        clock::tick();
+        ready
     }
 
     /// Looks, without waiting, at a connection that should be quiet.

@@ -68,8 +68,7 @@ impl TempFile {
     /// As [`TempFile::create`].
     pub async fn create_named(folder: &Path, then: Then) -> io::Result<TempFile> {
         let folder = folder.to_owned();
-        let (descriptor, path) =
-            file_pool::run(move || in_folder(&folder, |folder| create_with_name(folder))).await??;
+        let (descriptor, path) = file_pool::run(move || in_folder(&folder, create_with_name)).await??;
         let removed = (then == Then::Remove).then(|| Removed(path.clone()));
         Ok(TempFile { descriptor: Arc::new(descriptor), path, len: 0, _removed: removed })
     }

@@ -222,6 +222,7 @@ fn one_line(text: String) -> String {
 }
 
 thread_local! {
+    #[allow(clippy::vec_box, reason = "exchanges are large and handed out by their boxes")]
     static FREE: RefCell<Vec<Box<Exchange>>> = const { RefCell::new(Vec::new()) };
 }
 

@@ -39,6 +39,17 @@ impl Pace {
     }
 }
 
+/// Bytes a second the client gets at most, 0 for any: what `X-Accel-Limit-Rate` says, else `set
+/// $limit_rate`, else `limit_rate`.
+pub fn client_rate(x: &Exchange) -> u64 {
+    let settings = &x.here.settings;
+    let assigned = || {
+        let text = std::str::from_utf8(x.values.at(settings.limit_rate_place)?).ok()?;
+        value::size(text)
+    };
+    x.limit_rate.or_else(assigned).unwrap_or_else(|| size(settings.limit_rate.as_ref(), x))
+}
+
 /// A rate or size that may hold variables, in bytes; 0 where there is none, or a value that is none,
 /// which is logged.
 pub fn size(template: Option<&Template>, x: &Exchange) -> u64 {

@@ -70,7 +70,7 @@ pub struct Settings {
     /// `server_tokens`.
     pub server_tokens: ServerTokens,
     /// `types`: extension (lower case) to type.
-    pub types: Arc<HashMap<Box<[u8]>, Box<[u8]>>>,
+    pub types: Arc<MediaTypes>,
     /// `default_type`.
     pub default_type: Box<[u8]>,
     /// `etag`.
@@ -111,6 +111,13 @@ impl Settings {
         &self.steps[phase as usize]
     }
 }
+
+/// Media types by extension, lower case.
+pub type MediaTypes = HashMap<Box<[u8]>, Box<[u8]>>;
+
+/// The name of the place where `set $limit_rate` puts its value: none that a configuration can write, so
+/// that `$limit_rate` itself can be computed.
+pub const LIMIT_RATE_PLACE: &str = "$limit_rate";
 
 /// Of a server, what a request needs beyond its location.
 #[derive(Debug)]

@@ -135,3 +135,20 @@ pub fn first_server(generation: &super::generation::Generation, site: usize, loc
     let names = generation.plan.sites[site].names_at(local);
     generation.plan.servers[names.default_server].own
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of the future that a function makes.
+    fn size_of_future<A, B, C, F: Future>(_: impl Fn(A, B, C) -> F) -> usize {
+        std::mem::size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_that_waits_is_small() {
+        // Ten thousand of them wait at once; what serves a request is boxed for that request.
+        let bytes = size_of_future(run);
+        assert!(bytes <= 1024, "{bytes} bytes");
+    }
+}

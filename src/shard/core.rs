@@ -11,8 +11,8 @@ use crate::pipeline::exchange;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// The state of one shard, on its own thread.
 pub struct Shard {

@@ -5,7 +5,6 @@ use super::tunnel;
 use crate::base::buffer::Buffer;
 use crate::base::clock;
 use crate::base::process_settings::Level;
-use crate::conf::value;
 use crate::http::Version;
 use crate::http::chunked::{CHUNK_TAIL, LAST_CHUNK, LAST_CHUNK_HEAD, chunk_head};
 use crate::net::deadline::sleep;
@@ -287,11 +286,11 @@ fn fault_text(fault: BodyFault) -> &'static str {
 /// Notes that the upstream's answer was read to its end.
 fn end_attempt(x: &mut Exchange, received_since_head: u64) {
     let now = clock::now();
-    if let Some(attempt) = x.upstream.last_mut() {
-        if attempt.response_ms.is_none() {
-            attempt.response_ms = Some(attempt.elapsed_ms(now));
-            attempt.bytes_received += received_since_head;
-        }
+    if let Some(attempt) = x.upstream.last_mut()
+        && attempt.response_ms.is_none()
+    {
+        attempt.response_ms = Some(attempt.elapsed_ms(now));
+        attempt.bytes_received += received_since_head;
     }
 }
 
@@ -304,19 +303,13 @@ struct Sink<'s> {
     pace: Option<Pace>,
 }
 
-/// What `limit_rate` comes to for this answer: `X-Accel-Limit-Rate` and `$limit_rate` go before it.
+/// The rate this answer is sent at.
 fn pace(x: &Exchange) -> Option<Pace> {
-    let settings = &x.here.settings;
-    let assigned = || {
-        let text = std::str::from_utf8(x.values.at(settings.limit_rate_place)?).ok()?;
-        value::size(text)
-    };
-    let rate = x.limit_rate.or_else(assigned);
-    let rate = rate.unwrap_or_else(|| pace::size(settings.limit_rate.as_ref(), x));
+    let rate = pace::client_rate(x);
     if rate == 0 {
         return None;
     }
-    Pace::new(rate, pace::size(settings.limit_rate_after.as_ref(), x), x.started)
+    Pace::new(rate, pace::size(x.here.settings.limit_rate_after.as_ref(), x), x.started)
 }
 
 /// The first bytes of a buffer, at most so many, in one of their own.

@@ -27,7 +27,7 @@ use generation::Generation;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -55,7 +55,10 @@ pub struct Shards {
 
 struct Handle {
     commands: flume::Sender<Command>,
-    thread: Option<JoinHandle<()>>,
+    thread: JoinHandle<()>,
+    /// The shard has nothing more to do. Its thread stays until the process ends: a runtime that is
+    /// dropped would free buffers that the kernel may still write to.
+    ended: Arc<AtomicBool>,
     connections: Arc<AtomicUsize>,
 }
 
@@ -133,7 +136,10 @@ impl Shards {
                 let (answer, answered) = flume::bounded(1);
                 let (plan, logs, error_log) = (plan.clone(), logs.clone(), error_log.clone());
                 let load = Load { plan, shards, serves, sockets, logs, error_log };
-                handle.commands.send(Command::Load(Box::new(load), answer)).map_err(|_| "a shard has ended")?;
+                handle
+                    .commands
+                    .send(Command::Load(Box::new(load), answer))
+                    .map_err(|_| "a shard has ended")?;
                 answers.push(answered);
             }
             for answered in answers {
@@ -180,7 +186,11 @@ impl Shards {
 
     /// Open connections of clients on each shard.
     pub fn connections(&self) -> Vec<usize> {
-        self.threads.iter().take(self.serving).map(|handle| handle.connections.load(Ordering::Relaxed)).collect()
+        self.threads
+            .iter()
+            .take(self.serving)
+            .map(|handle| handle.connections.load(Ordering::Relaxed))
+            .collect()
     }
 }
 
@@ -189,11 +199,18 @@ impl Handle {
         let (commands, receiver) = flume::bounded(COMMANDS_MAX);
         let connections = Arc::new(AtomicUsize::new(0));
         let gauge = connections.clone();
+        let ended = Arc::new(AtomicBool::new(false));
+        let tell_end = ended.clone();
         let thread = std::thread::Builder::new().name(format!("shard {number}")).spawn(move || {
             if let Some(cpus) = pin {
                 pin_to(&cpus);
             }
-            let main = run(number, driver, receiver.clone(), gauge);
+            let served = run(number, driver, receiver.clone(), gauge);
+            let main = async move {
+                served.await;
+                tell_end.store(true, Ordering::Release);
+                std::future::pending::<()>().await;
+            };
             if let Err(e) = runtime::run(driver, main) {
                 // The control plane waits for an answer: it gets this one.
                 while let Ok(Command::Load(_, answer)) = receiver.try_recv() {
@@ -201,11 +218,11 @@ impl Handle {
                 }
             }
         })?;
-        Ok(Handle { commands, thread: Some(thread), connections })
+        Ok(Handle { commands, thread, ended, connections })
     }
 
     fn has_ended(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+        self.ended.load(Ordering::Acquire) || self.thread.is_finished()
     }
 }
 

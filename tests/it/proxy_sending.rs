@@ -176,7 +176,8 @@ fn client_is_sent_at_a_rate() {
     let conf = "server { listen 127.0.0.1:%%PORT%%;
         location / { proxy_pass http://%%UP%%; limit_rate 10k; }
         location /after { proxy_pass http://%%UP%%; limit_rate $arg_rate; limit_rate_after 30k; }
-        location /set { set $limit_rate 10k; proxy_pass http://%%UP%%; }
+        location /set { set $limit_rate 10k; proxy_pass http://%%UP%%; add_header X-Rate $limit_rate; }
+        location /wrong { set $limit_rate fast; add_header X-Rate $limit_rate; return 200; }
         location /file { limit_rate 10k; } }";
     let server = Setup::http(conf).put("UP", up.address()).file("html/file", "y".repeat(25_000)).start();
     for target in ["/", "/set", "/file"] {
@@ -184,6 +185,8 @@ fn client_is_sent_at_a_rate() {
         assert_eq!(server.get(target).text().len(), 25_000, "{target}");
         assert!(begun.elapsed().as_millis() >= 1000, "{target}: {:?}", begun.elapsed());
     }
+    assert_eq!(server.get("/set").get("x-rate"), Some("10240"));
+    assert_eq!(server.get("/wrong").get("x-rate"), Some("0"));
     let begun = Instant::now();
     assert_eq!(server.get("/after?rate=1k").text().len(), 25_000);
     assert!(begun.elapsed().as_millis() < 5000, "{:?}", begun.elapsed());
@@ -334,5 +337,30 @@ fn file_goes_to_the_upstream() {
         ));
         assert_eq!(message.status(), 200);
         assert_eq!(up.last().text(), body);
+    }
+}
+
+/// A body that is under way when its upstream fails is still the connection's: nothing of it is read as
+/// a request.
+#[test]
+fn body_of_a_failed_request_is_no_request() {
+    for answer in ["garbage\r\n\r\n", "", "HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"] {
+        let up = Upstream::new(move |origin| {
+            origin.head();
+            origin.send(answer);
+        });
+        let conf = "server { listen 127.0.0.1:%%PORT%%; error_page 500 502 =200 /page;
+            location / { proxy_pass http://%%UP%%; proxy_request_buffering off; proxy_intercept_errors on; }
+            location = /page { return 200 page; } location = /real { return 200 real; }
+            location = /smuggled { return 200 smuggled; } }";
+        let server = Server::before(&up, conf);
+        let rest = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut client = server.client();
+        client.send(format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\nabc", 3 + rest.len()));
+        assert_eq!(client.recv().text(), "page");
+        client.send(rest);
+        client.try_send("GET /real HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let all = String::from_utf8_lossy(&client.rest()).into_owned();
+        assert!(!all.contains("smuggled"), "{answer:?}: {all}");
     }
 }

@@ -23,8 +23,10 @@ fn small_body_buffer_spills_to_a_file_and_nothing_is_lost() {
         server { listen 127.0.0.1:%%PORT%%; location / { proxy_pass http://%%UP%%; } }";
     let server = Server::before(&up, conf);
     let body = "0123456789".repeat(20_000);
-    let request =
-        format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
     server.ask(request);
     assert_eq!(up.last().text(), body);
     server.wait_log("a client request body is buffered to a temporary file");
@@ -76,7 +78,8 @@ fn internal_location_is_for_the_gateway_alone() {
 
 #[test]
 fn error_page_of_an_error_page() {
-    let conf = "recursive_error_pages off; server { listen 127.0.0.1:%%PORT%%; error_page 404 /a; error_page 403 /b;
+    let conf =
+        "recursive_error_pages off; server { listen 127.0.0.1:%%PORT%%; error_page 404 /a; error_page 403 /b;
         location /a { return 403; } location /b { return 200 second; } location / { return 404; } }";
     let server = Server::http(conf);
     assert!(server.get("/x").text().contains("403 Forbidden"));

@@ -35,7 +35,7 @@ pub const FEATURE: Feature = Feature {
             block: Block::No,
             inherit: Inherit::Together,
             default: "logs/access.log combined",
-            syntax: "access_log path [format [buffer=size] [flush=time] [if=condition]] | off",
+            syntax: "path [format [buffer=size] [flush=time] [if=condition]] | off",
             doc: "Writes a line for each request to a file. Several may stand on a level; `off` there \
                   overrules them. A line that is not buffered is in the file before its connection closes.",
             effect: Effect::Works,
@@ -47,7 +47,7 @@ pub const FEATURE: Feature = Feature {
             block: Block::No,
             inherit: Inherit::NeverMany,
             default: "combined \"...\"",
-            syntax: "log_format name [escape=default|json|none] string ...",
+            syntax: "name [escape=default|json|none] string ...",
             doc: "Names a format for lines of the access log. The format combined is always there.",
             effect: Effect::Works,
         },

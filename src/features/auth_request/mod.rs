@@ -199,7 +199,8 @@ mod tests {
         ];
         asked(text, 204, &fields, |x, flow| {
             assert_eq!(shown(&flow), "next");
-            let values: Vec<_> = (0..3).map(|place| x.values.at(place).unwrap().to_vec()).collect();
+            // The first place is that of `$limit_rate`.
+            let values: Vec<_> = (1..4).map(|place| x.values.at(place).unwrap().to_vec()).collect();
             assert_eq!(values, [b"<anna, b>".to_vec(), b"2".to_vec(), b"204".to_vec()]);
             assert_eq!((x.args.as_slice(), x.uri_is_original), (&b"<anna, b>"[..], false));
         });

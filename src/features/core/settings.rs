@@ -4,11 +4,11 @@ use super::main_context::error_logs;
 use crate::base::limits::REQUEST_FIELDS_MAX;
 use crate::conf::{Context, Diagnostic, Directive, Scope, Word, value};
 use crate::pipeline::settings::{
-    BodyFile, ErrorPage, IfModifiedSince, Lingering, Root, ServerFacts, ServerTokens, Settings,
+    BodyFile, ErrorPage, IfModifiedSince, LIMIT_RATE_PLACE, Lingering, MediaTypes, Root, ServerFacts,
+    ServerTokens, Settings,
 };
 use crate::pipeline::template::Template;
 use crate::plan::builder::Builder;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
         send_timeout: time(scope, "send_timeout", 60_000)?,
         limit_rate: rate(scope, "limit_rate", b)?,
         limit_rate_after: rate(scope, "limit_rate_after", b)?,
-        limit_rate_place: b.define("limit_rate"),
+        limit_rate_place: b.define(LIMIT_RATE_PLACE),
         client_body_in_file_only: scope.one_of(
             "client_body_in_file_only",
             &[("off", BodyFile::Off), ("clean", BodyFile::Clean), ("on", BodyFile::On)],
@@ -221,12 +221,12 @@ fn path_template(directive: &Directive, b: &mut Builder<'_>) -> Result<Template,
     b.template_of(&text, word)
 }
 
-fn types(scope: &Scope<'_>) -> Result<Arc<HashMap<Box<[u8]>, Box<[u8]>>>, Diagnostic> {
+fn types(scope: &Scope<'_>) -> Result<Arc<MediaTypes>, Diagnostic> {
     let Some(block) = scope.one("types") else {
         let builtin = DEFAULT_TYPES.iter().map(|(ext, kind)| (ext.as_bytes().into(), kind.as_bytes().into()));
         return Ok(Arc::new(builtin.collect()));
     };
-    let mut types: HashMap<Box<[u8]>, Box<[u8]>> = HashMap::new();
+    let mut types = MediaTypes::new();
     for entry in block.body() {
         for extension in &entry.args {
             let lower = extension.text.to_ascii_lowercase();
@@ -250,14 +250,14 @@ fn error_page(
         return Err(scope.error(directive, "invalid number of arguments in \"error_page\" directive"));
     };
     let mut overwrite = None;
-    if let Some((word, before)) = codes.split_last() {
-        if let Some(code) = word.text.strip_prefix('=') {
-            overwrite = Some(match code {
-                "" => 0,
-                code => code.parse().map_err(|_| invalid(word))?,
-            });
-            codes = before;
-        }
+    if let Some((word, before)) = codes.split_last()
+        && let Some(code) = word.text.strip_prefix('=')
+    {
+        overwrite = Some(match code {
+            "" => 0,
+            code => code.parse().map_err(|_| invalid(word))?,
+        });
+        codes = before;
     }
     if codes.is_empty() {
         return Err(invalid(target));

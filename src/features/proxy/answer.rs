@@ -58,10 +58,10 @@ pub fn fill(settings: &ProxySettings, x: &mut Exchange, framing: BodyFraming) {
             },
         }
     }
-    if head.status == 101 {
-        if let Some(field) = head.fields.find(Known::Upgrade) {
-            answer.fields.push_known(Known::Upgrade, b"Upgrade", field.value.of(buffer));
-        }
+    if head.status == 101
+        && let Some(field) = head.fields.find(Known::Upgrade)
+    {
+        answer.fields.push_known(Known::Upgrade, b"Upgrade", field.value.of(buffer));
     }
 }
 

@@ -174,10 +174,13 @@ fn strip_scheme(text: &str) -> Option<&str> {
 
 /// The authority and the URI part behind it: a path, or arguments alone.
 fn split_authority(rest: &str) -> (&str, Option<&str>) {
-    if rest.starts_with("unix:") {
+    if let Some(path) = rest.strip_prefix("unix:") {
         // unix:/path/to/socket:/uri
-        return match rest[5..].find(':') {
-            Some(at) => (&rest[..5 + at], Some(&rest[5 + at + 1..]).filter(|uri| !uri.is_empty())),
+        return match path.split_once(':') {
+            Some((_, uri)) => {
+                let socket = &rest[..rest.len() - uri.len() - 1];
+                (socket, Some(uri).filter(|uri| !uri.is_empty()))
+            }
             None => (rest, None),
         };
     }

@@ -2,6 +2,7 @@
 
 use super::script::{Instruction, Outcome, Script};
 use crate::conf::{Context, Diagnostic, Directive, Scope, Word, value};
+use crate::pipeline::settings::LIMIT_RATE_PLACE;
 use crate::pipeline::step::Phase;
 use crate::plan::builder::Builder;
 
@@ -15,8 +16,11 @@ const CODE_MIN: u64 = 200;
 /// How a URL begins that may stand without a code.
 const URLS: [&str; 3] = ["http://", "https://", "$scheme"];
 
-/// The one variable of nginx's own that may be set.
+/// The variables of nginx's own that may be set: this one,
 const ARGS: &str = "args";
+
+/// and this one.
+const LIMIT_RATE: &str = "limit_rate";
 
 /// Compiles what a server or a location was told.
 pub fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
@@ -94,6 +98,9 @@ pub fn variable(
     let name = name.to_ascii_lowercase();
     if name == ARGS {
         return Ok(None);
+    }
+    if name == LIMIT_RATE {
+        return Ok(Some(b.define(LIMIT_RATE_PLACE)));
     }
     if b.is_offered(&name) {
         return Err(scope.error_at(directive, word, format!("the duplicate \"{name}\" variable")));

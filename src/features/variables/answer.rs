@@ -5,6 +5,7 @@ use super::fields::join_named;
 use crate::http::Version;
 use crate::pipeline::connection::push_decimal;
 use crate::pipeline::exchange::Exchange;
+use crate::pipeline::pace;
 
 /// What nginx shows for an HTTP/0.9 request that has no status yet.
 const HTTP09_STATUS: u16 = 9;
@@ -34,6 +35,11 @@ pub(super) fn bytes_sent(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
 
 pub(super) fn body_bytes_sent(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
     push_decimal(out, x.body_bytes_sent);
+    true
+}
+
+pub(super) fn limit_rate(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
+    push_decimal(out, pace::client_rate(x));
     true
 }
 

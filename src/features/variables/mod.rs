@@ -119,6 +119,11 @@ const VARIABLES: &[VariableSpec] = &[
     one("realpath_root", files::realpath_root, "What `root` or `alias` says, with symbolic links resolved."),
     one("request_filename", files::request_filename, "The file that the request's path means."),
     // The answer.
+    one(
+        "limit_rate",
+        answer::limit_rate,
+        "Bytes a second the client gets at most; 0 for any. It can be set.",
+    ),
     one("status", answer::status, "The status of the answer."),
     one("bytes_sent", answer::bytes_sent, "Bytes sent to the client."),
     one("body_bytes_sent", answer::body_bytes_sent, "Bytes sent to the client without the head."),
