@@ -344,7 +344,7 @@ fn file_goes_to_the_upstream() {
 /// a request.
 #[test]
 fn body_of_a_failed_request_is_no_request() {
-    for answer in ["garbage\r\n\r\n", "", "HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"] {
+    for answer in ["HTTP/1.1 200 OK\r\nX-\0: v\r\n\r\n", "", "HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"] {
         let up = Upstream::new(move |origin| {
             origin.head();
             origin.send(answer);

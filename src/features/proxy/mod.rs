@@ -8,9 +8,11 @@ mod compile;
 mod cookies;
 mod directives;
 mod hints;
+mod outcome;
 mod request;
 mod retry;
 mod rewrites;
+mod send;
 mod settings;
 
 use crate::plan::feature::Feature;
