@@ -56,7 +56,7 @@ pub enum Body {
     /// A file, or a part of one.
     File(FileRange),
     /// An upstream's answer, read as it is sent on.
-    Upstream(Box<UpstreamBody>),
+    Upstream(UpstreamBody),
     /// The connection becomes a tunnel to the upstream's (status 101).
-    Tunnel(Box<UpstreamBody>),
+    Tunnel(UpstreamBody),
 }

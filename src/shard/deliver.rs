@@ -235,7 +235,7 @@ fn give_back(x: &mut Exchange, upload: Upload) {
 }
 
 /// Passes an upstream's body on as it comes.
-async fn relay(x: &mut Exchange, sink: &mut Sink<'_>, mut body: Box<UpstreamBody>) -> Result<(), Broken> {
+async fn relay(x: &mut Exchange, sink: &mut Sink<'_>, mut body: UpstreamBody) -> Result<(), Broken> {
     let pace = if x.passing.rate > 0 { Pace::new(x.passing.rate, 0, clock::now()) } else { None };
     let mut passed = 0;
     loop {

@@ -299,7 +299,8 @@ fn source(framing: Framing, input: &mut Buffer, head_len: usize, stream: &Stream
     };
     let nothing_came = ahead.is_empty();
     let mut body = H1Body::new(stream.clone(), ahead, frame);
-    if expect && nothing_came && !body.is_done() {
+    // As nginx, also where the length is 0: such a client waits all the same.
+    if expect && nothing_came {
         body.expect_continue();
     }
     Source::H1(body)

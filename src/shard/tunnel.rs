@@ -13,7 +13,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// Sends the head and relays.
-pub async fn run(x: &mut Exchange, client: &Stream, upstream: Box<UpstreamBody>) -> Sent {
+pub async fn run(x: &mut Exchange, client: &Stream, upstream: UpstreamBody) -> Sent {
     x.keep_alive = false;
     x.connection.set_nodelay(client);
     let timeout = upstream.timeout();

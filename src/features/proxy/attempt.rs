@@ -36,7 +36,7 @@ impl WaitingStep for ProxyStep {
 /// How one attempt ended.
 pub(super) enum Ended {
     /// With an answer, whose head is in the exchange.
-    Answered(Box<UpstreamBody>),
+    Answered(UpstreamBody),
     /// In a failure that may be tried again elsewhere.
     Failed(Failure),
     /// An idle connection turned out to be closed before it carried anything: the same peer again,
@@ -444,14 +444,14 @@ impl Call<'_> {
         };
         let pool = (keep && self.pools()).then(|| self.members.pool.clone());
         x.upstream_input = input;
-        Ended::Answered(Box::new(UpstreamBody::new(
+        Ended::Answered(UpstreamBody::new(
             kept,
             ahead,
             frame,
             self.settings.read_timeout,
             hold,
             pool,
-        )))
+        ))
     }
 
     /// Whether a status that `proxy_next_upstream` names can really lead to another server; else it

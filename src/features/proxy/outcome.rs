@@ -15,7 +15,7 @@ use crate::upstream::client::UpstreamBody;
 pub fn finish(
     settings: &ProxySettings,
     x: &mut Exchange,
-    mut body: Box<UpstreamBody>,
+    mut body: UpstreamBody,
     method: Method,
 ) -> Flow {
     let status = x.upstream_head.status;
@@ -60,7 +60,7 @@ fn has_error_page(x: &Exchange, status: u16) -> bool {
 }
 
 /// The upstream's answer goes no further; its connection is kept if nothing more comes on it.
-fn leave(x: &mut Exchange, mut body: Box<UpstreamBody>) {
+fn leave(x: &mut Exchange, mut body: UpstreamBody) {
     body.settle();
     drop(body);
     note(x, x.upstream_head.status);

@@ -35,7 +35,9 @@ pub(super) fn target(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
 }
 
 pub(super) fn uri(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
-    some(&x.uri, out)
+    // Of a request that was refused before its path was known it is empty, not missing.
+    out.extend_from_slice(&x.uri);
+    true
 }
 
 pub(super) fn args(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
