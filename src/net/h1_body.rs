@@ -160,6 +160,7 @@ impl H1Body {
     /// # Errors
     /// See [`BodyFault`]; the connection cannot be used afterwards.
     pub async fn next(&mut self, alarm: &mut Alarm, timeout: Duration) -> Result<Option<Buffer>, BodyFault> {
+        self.send_continue();
         loop {
             if let Some(piece) = self.take_ahead()? {
                 self.received += piece.len() as u64;

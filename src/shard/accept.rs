@@ -8,7 +8,7 @@ use crate::base::process_settings::Level;
 use crate::net::deadline;
 use crate::net::error_log::OsError;
 use crate::net::listener::{Listener, Stop};
-use crate::net::runtime;
+use crate::net::runtime::{self, Driver};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
@@ -54,7 +54,10 @@ impl Loops {
             let listener = Listener::new(descriptor, &key.0, shard.driver)?;
             let (stop, stopping) = (Stop::default(), Rc::new(Cell::new(false)));
             let (listener, address) = (Rc::new(listener), Rc::new(key.0.clone()));
-            for _ in 0..ACCEPTS_IN_FLIGHT {
+            // monoio's epoll driver knows one waiter per descriptor and direction; it accepts until
+            // nothing is left, so one is enough there.
+            let in_flight = if shard.driver == Driver::Epoll { 1 } else { ACCEPTS_IN_FLIGHT };
+            for _ in 0..in_flight {
                 let (stop, stopping) = (stop.handle(), stopping.clone());
                 runtime::spawn(accept_loop(shard.clone(), listener.clone(), address.clone(), stop, stopping));
             }

@@ -254,7 +254,8 @@ async fn relay(x: &mut Exchange, sink: &mut Sink<'_>, mut body: UpstreamBody) ->
                 let piece = x.passing.cut(piece);
                 match pace {
                     None => sink.buffer(x, piece).await?,
-                    Some(pace) => sink.paced(x, piece, pace, &mut passed).await?,
+                    // Boxed, as only answers with a rate pay for it.
+                    Some(pace) => Box::pin(sink.paced(x, piece, pace, &mut passed)).await?,
                 }
                 if x.passing.is_over() {
                     end_attempt(x, body.raw_received());
