@@ -2,7 +2,6 @@
 
 use super::fields::FieldList;
 use crate::net::file::FileRange;
-use crate::upstream::client::UpstreamBody;
 
 /// How a request is answered.
 pub enum Answer {
@@ -55,8 +54,8 @@ pub enum Body {
     Bytes(Vec<u8>),
     /// A file, or a part of one.
     File(FileRange),
-    /// An upstream's answer, read as it is sent on.
-    Upstream(UpstreamBody),
+    /// An upstream's answer, read as it is sent on: `Exchange::upstream_body`.
+    Upstream,
     /// The connection becomes a tunnel to the upstream's (status 101).
-    Tunnel(UpstreamBody),
+    Tunnel,
 }

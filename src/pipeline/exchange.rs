@@ -17,6 +17,7 @@ use crate::base::limits::{FREE_EXCHANGES_MAX, SCRATCH_KEEP_BYTES};
 use crate::base::process_settings::Level;
 use crate::http::{Method, RequestHead, ResponseHead, Version};
 use crate::net::deadline::Alarm;
+use crate::upstream::client::UpstreamBody;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -83,6 +84,8 @@ pub struct Exchange {
     pub upstream_head: ResponseHead,
     /// The bytes that head was parsed from.
     pub upstream_input: Buffer,
+    /// The rest of that answer, until it is passed on.
+    pub upstream_body: Option<UpstreamBody>,
     /// What of the body is still to be sent while the answer comes back.
     pub upload: Option<Box<Upload>>,
     /// The client left while its body was read: nobody is there to answer.
@@ -270,6 +273,7 @@ impl Recycled {
                 upstream: UpstreamTrace::default(),
                 upstream_head: ResponseHead::default(),
                 upstream_input: Buffer::default(),
+                upstream_body: None,
                 upload: None,
                 upstream_uri: Vec::new(),
                 pipelined: false,
@@ -359,6 +363,7 @@ impl Exchange {
         self.upstream.clear();
         self.upstream_head.clear();
         self.upstream_input = Buffer::default();
+        self.upstream_body = None;
         self.upload = None;
         self.pipelined = false;
         self.client_gone = false;

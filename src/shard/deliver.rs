@@ -74,9 +74,9 @@ pub async fn run(x: &mut Exchange, stream: &Stream, answer: Answer) -> Sent {
     for filter in &here.settings.header_filters {
         filter.filter(x);
     }
-    if let Body::Tunnel(upstream) = body {
+    if let Body::Tunnel = body {
         // Rare and large: boxed, so that every other request does not carry room for it.
-        return Box::pin(tunnel::run(x, stream, upstream)).await;
+        return Box::pin(tunnel::run(x, stream)).await;
     }
     let coding = coding(x, &body);
     if coding == Coding::UntilClose {
@@ -138,8 +138,7 @@ async fn send(x: &mut Exchange, sink: &mut Sink<'_>, body: Body, coding: Coding)
     x.scratch = head;
     put?;
     if coding == Coding::None {
-        let mut body = body;
-        if let Body::Upstream(upstream) = &mut body {
+        if let Some(mut upstream) = x.upstream_body.take() {
             upstream.settle();
             end_attempt(x, 0);
         }
@@ -151,7 +150,7 @@ async fn send(x: &mut Exchange, sink: &mut Sink<'_>, body: Body, coding: Coding)
         return Ok(());
     }
     let outcome = match body {
-        Body::None | Body::Tunnel(_) => Ok(()),
+        Body::None | Body::Tunnel => Ok(()),
         Body::Bytes(bytes) => sink.piece(x, &bytes).await,
         Body::File(mut file) => loop {
             match file.next().await {
@@ -170,13 +169,13 @@ async fn send(x: &mut Exchange, sink: &mut Sink<'_>, body: Body, coding: Coding)
                 }
             }
         },
-        Body::Upstream(upstream) => match x.upload.take() {
+        Body::Upstream => match x.upload.take() {
             Some(mut upload) => {
-                let outcome = Box::pin(alongside(relay(x, sink, upstream), upload.run())).await;
+                let outcome = Box::pin(alongside(relay(x, sink), upload.run())).await;
                 give_back(x, *upload);
                 outcome
             }
-            None => relay(x, sink, upstream).await,
+            None => relay(x, sink).await,
         },
     };
     let outcome = match outcome {
@@ -215,10 +214,10 @@ async fn end_chunks(x: &mut Exchange, sink: &mut Sink<'_>) -> Result<(), Broken>
 }
 
 /// Takes over the upstream's trailer fields, where they are passed on.
-fn take_trailers(x: &mut Exchange, body: &UpstreamBody) {
-    let Exchange { answer, passing, .. } = x;
+fn take_trailers(x: &mut Exchange) {
+    let Exchange { answer, passing, upstream_body, .. } = x;
     let Some(but) = &passing.trailers_but else { return };
-    let Some((fields, text)) = body.trailers() else { return };
+    let Some((fields, text)) = upstream_body.as_ref().and_then(UpstreamBody::trailers) else { return };
     for field in &fields.list {
         let name = field.name.of(text);
         if !but.contains(field.known, name) {
@@ -235,21 +234,25 @@ fn give_back(x: &mut Exchange, upload: Upload) {
 }
 
 /// Passes an upstream's body on as it comes.
-async fn relay(x: &mut Exchange, sink: &mut Sink<'_>, mut body: UpstreamBody) -> Result<(), Broken> {
+async fn relay(x: &mut Exchange, sink: &mut Sink<'_>) -> Result<(), Broken> {
     let pace = if x.passing.rate > 0 { Pace::new(x.passing.rate, 0, clock::now()) } else { None };
     let mut passed = 0;
     loop {
+        let Some(body) = &x.upstream_body else { return Ok(()) };
         if !body.is_gathered() && !body.has_bytes() && !body.is_done() {
             // The upstream has nothing more just now: the client gets what there is.
             sink.flush(x).await?;
         }
-        match body.next(&mut x.alarm).await {
+        let Exchange { upstream_body: Some(body), alarm, .. } = x else { return Ok(()) };
+        let next = body.next(alarm).await;
+        let (done, raw_received) = (body.is_done(), body.raw_received());
+        match next {
             Ok(Some(piece)) => {
                 if let Some(attempt) = x.upstream.last_mut() {
                     attempt.response_length += piece.len() as u64;
                 }
-                if body.is_done() {
-                    end_attempt(x, body.raw_received());
+                if done {
+                    end_attempt(x, raw_received);
                 }
                 let piece = x.passing.cut(piece);
                 match pace {
@@ -258,17 +261,17 @@ async fn relay(x: &mut Exchange, sink: &mut Sink<'_>, mut body: UpstreamBody) ->
                     Some(pace) => Box::pin(sink.paced(x, piece, pace, &mut passed)).await?,
                 }
                 if x.passing.is_over() {
-                    end_attempt(x, body.raw_received());
+                    end_attempt(x, raw_received);
                     return Ok(());
                 }
             }
             Ok(None) => {
-                end_attempt(x, body.raw_received());
-                take_trailers(x, &body);
+                end_attempt(x, raw_received);
+                take_trailers(x);
                 return Ok(());
             }
             Err(fault) => {
-                end_attempt(x, body.raw_received());
+                end_attempt(x, raw_received);
                 x.log(Level::Error, format_args!("{} while reading upstream", fault_text(fault)));
                 return Err(Broken::Source);
             }

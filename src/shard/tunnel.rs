@@ -8,12 +8,12 @@ use crate::net::deadline::{Alarm, both};
 use crate::net::stream::Stream;
 use crate::pipeline::body::Source;
 use crate::pipeline::exchange::Exchange;
-use crate::upstream::client::UpstreamBody;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// Sends the head and relays.
-pub async fn run(x: &mut Exchange, client: &Stream, upstream: UpstreamBody) -> Sent {
+pub async fn run(x: &mut Exchange, client: &Stream) -> Sent {
+    let Some(upstream) = x.upstream_body.take() else { return Sent::Cut { reset: false } };
     x.keep_alive = false;
     x.connection.set_nodelay(client);
     let timeout = upstream.timeout();

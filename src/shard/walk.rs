@@ -335,14 +335,15 @@ fn ask<'a>(
 async fn collect(x: &mut Exchange, body: Body) -> Vec<u8> {
     let mut kept = Vec::new();
     match body {
-        Body::None | Body::Tunnel(_) => {}
+        Body::None | Body::Tunnel => {}
         Body::Bytes(bytes) => kept = bytes,
         Body::File(mut file) => {
             while let (true, Ok(Some(piece))) = (kept.len() < SUBREQUEST_BODY_MAX, file.next().await) {
                 kept.extend_from_slice(piece.filled());
             }
         }
-        Body::Upstream(mut upstream) => {
+        Body::Upstream => {
+            let Some(mut upstream) = x.upstream_body.take() else { return kept };
             while let (true, Ok(Some(piece))) =
                 (kept.len() < SUBREQUEST_BODY_MAX, upstream.next(&mut x.alarm).await)
             {

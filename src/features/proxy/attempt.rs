@@ -36,7 +36,7 @@ impl WaitingStep for ProxyStep {
 /// How one attempt ended.
 pub(super) enum Ended {
     /// With an answer, whose head is in the exchange.
-    Answered(UpstreamBody),
+    Answered,
     /// In a failure that may be tried again elsewhere.
     Failed(Failure),
     /// An idle connection turned out to be closed before it carried anything: the same peer again,
@@ -107,7 +107,7 @@ async fn proxy(settings: &ProxySettings, x: &mut Exchange) -> Flow {
         let mut call =
             Call { settings, members: &members, hold: Some(hold), sent: false, outgoing: &outgoing };
         let failure = match call.attempt(x, &head, streamed).await {
-            Ended::Answered(body) => break finish(settings, x, body, outgoing.method),
+            Ended::Answered => break finish(settings, x, outgoing.method),
             Ended::Client(status) => {
                 note(x, status);
                 break Flow::Answer(Answer::Status(status));
@@ -444,14 +444,8 @@ impl Call<'_> {
         };
         let pool = (keep && self.pools()).then(|| self.members.pool.clone());
         x.upstream_input = input;
-        Ended::Answered(UpstreamBody::new(
-            kept,
-            ahead,
-            frame,
-            self.settings.read_timeout,
-            hold,
-            pool,
-        ))
+        x.upstream_body = Some(UpstreamBody::new(kept, ahead, frame, self.settings.read_timeout, hold, pool));
+        Ended::Answered
     }
 
     /// Whether a status that `proxy_next_upstream` names can really lead to another server; else it

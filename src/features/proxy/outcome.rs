@@ -9,47 +9,38 @@ use crate::pipeline::exchange::Exchange;
 use crate::pipeline::pace;
 use crate::pipeline::passing::Passing;
 use crate::pipeline::step::Flow;
-use crate::upstream::client::UpstreamBody;
 
 /// Turns the head in the exchange into the answer, or into what stands in for it.
-pub fn finish(
-    settings: &ProxySettings,
-    x: &mut Exchange,
-    mut body: UpstreamBody,
-    method: Method,
-) -> Flow {
+pub fn finish(settings: &ProxySettings, x: &mut Exchange, method: Method) -> Flow {
     let status = x.upstream_head.status;
     if settings.intercept_errors && status >= INTERCEPTED_FROM && has_error_page(x, status) {
-        leave(x, body);
+        leave(x);
         return intercepted(x, status);
     }
     accel::limit_rate(settings, x);
     if let Some(flow) = accel::redirect(settings, x) {
-        leave(x, body);
+        leave(x);
         return flow;
     }
     // The framing was checked when the head arrived.
     let framing = x.upstream_head.framing(method).unwrap_or_default();
-    if accel::is_gathered(settings, x) {
+    let gathered = accel::is_gathered(settings, x);
+    if let Some(body) = x.upstream_body.as_mut().filter(|_| gathered) {
         body.gather();
     }
     answer::fill(settings, x, framing);
     x.passing = Passing::default();
-    if body.is_gathered() {
+    if gathered {
         x.passing.rate = pace::size(settings.limit_rate.as_ref(), x);
     }
     if settings.pass_trailers {
         x.passing.trailers_but = Some(settings.hidden.clone());
     }
     if settings.force_ranges && !answer::cut_range(x) {
-        leave(x, body);
+        leave(x);
         return Flow::Answer(Answer::Status(416));
     }
-    Flow::Answer(Answer::Ready(if x.upstream_head.upgrade {
-        Body::Tunnel(body)
-    } else {
-        Body::Upstream(body)
-    }))
+    Flow::Answer(Answer::Ready(if x.upstream_head.upgrade { Body::Tunnel } else { Body::Upstream }))
 }
 
 /// Statuses from here on are intercepted: those that can have an error page.
@@ -60,9 +51,10 @@ fn has_error_page(x: &Exchange, status: u16) -> bool {
 }
 
 /// The upstream's answer goes no further; its connection is kept if nothing more comes on it.
-fn leave(x: &mut Exchange, mut body: UpstreamBody) {
-    body.settle();
-    drop(body);
+fn leave(x: &mut Exchange) {
+    if let Some(mut body) = x.upstream_body.take() {
+        body.settle();
+    }
     note(x, x.upstream_head.status);
     x.end_upload();
 }
