@@ -32,7 +32,7 @@ pub struct Arguments {
     /// What to do other than load one URL.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// http://host[:port]`[/path]`, or unix:/path/of.sock[:/path]
+    /// `http://host[:port][/path]`, or `unix:/path/of.sock[:/path]`
     #[arg(required = true)]
     pub url: Option<String>,
     /// Options of a run.
