@@ -9,6 +9,7 @@ pub mod field_set;
 pub mod fields;
 pub mod file_path;
 pub mod local;
+pub mod media_type;
 pub mod pace;
 pub mod passing;
 pub mod pattern;

@@ -2,7 +2,6 @@
 //! location is looked for, a location's once it is found. No level inherits them.
 
 mod compile;
-mod media_type;
 mod script;
 
 use crate::conf::{Arity, Context, DirectiveSpec as D, Inherit};

@@ -1,9 +1,9 @@
 //! The directives of one level, ready to run.
 
-use super::media_type;
 use crate::http::Known;
 use crate::pipeline::answer::{Answer, Body};
 use crate::pipeline::exchange::Exchange;
+use crate::pipeline::media_type;
 use crate::pipeline::redirect;
 use crate::pipeline::step::{Flow, QuickStep};
 use crate::pipeline::template::Template;

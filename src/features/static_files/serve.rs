@@ -9,6 +9,7 @@ use crate::pipeline::answer::{Answer, Body};
 use crate::pipeline::conditions::{self, Verdict};
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::file_path::FilePath;
+use crate::pipeline::media_type;
 use crate::pipeline::ranges::{self, Asked};
 use crate::pipeline::redirect;
 use crate::pipeline::step::{Flow, WaitingStep};
@@ -16,9 +17,6 @@ use rustix::io::Errno;
 use std::future::{Future, ready};
 use std::io::{self, Write};
 use std::pin::Pin;
-
-/// Bytes of the longest extension that is looked up: no media type has one as long.
-const EXTENSION_MAX: usize = 32;
 
 /// Serves files.
 #[derive(Debug)]
@@ -68,7 +66,7 @@ impl StaticFiles {
         x.answer.status = 200;
         x.answer.reason.clear();
         x.answer.length = Some(size);
-        content_type(x);
+        media_type::set(x);
         x.answer.fields.set_known(Known::LastModified, b"Last-Modified", &date::http(modified));
         if let Some(etag) = etag {
             x.answer.fields.set_known(Known::Etag, b"ETag", etag);
@@ -156,33 +154,6 @@ fn with_slash(x: &mut Exchange) -> Answer {
     Answer::Status(301)
 }
 
-/// Sets `Content-Type` by the path's extension.
-fn content_type(x: &mut Exchange) {
-    // What led here may have brought a type along (`X-Accel-Redirect`).
-    if !x.answer.content_type.is_empty() {
-        return;
-    }
-    let settings = x.here.clone();
-    let mut lower = [0; EXTENSION_MAX];
-    let kind = extension(&x.uri)
-        .and_then(|extension| {
-            let lower = lower.get_mut(..extension.len())?;
-            lower.copy_from_slice(extension);
-            lower.make_ascii_lowercase();
-            settings.settings.types.get(&*lower)
-        })
-        .unwrap_or(&settings.settings.default_type);
-    x.answer.content_type.clear();
-    x.answer.content_type.extend_from_slice(kind);
-}
-
-/// What stands behind the last dot of the last segment; a dot that begins it begins no extension.
-fn extension(uri: &[u8]) -> Option<&[u8]> {
-    let segment = uri.rsplit(|&byte| byte == b'/').next()?;
-    let dot = segment.iter().rposition(|&byte| byte == b'.')?;
-    if dot == 0 { None } else { segment.get(dot + 1..) }
-}
-
 /// An `ETag`: time of change and size in hexadecimal, `"4f1a2b3c-1a2"`.
 struct Tag {
     text: [u8; 40],
@@ -213,21 +184,5 @@ mod tests {
         assert_eq!(Tag::of(0x637c_f2a0, 615).bytes(), b"\"637cf2a0-267\"");
         assert_eq!(Tag::of(0, 0).bytes(), b"\"0-0\"");
         assert_eq!(Tag::of(-1, u64::MAX).bytes(), b"\"ffffffffffffffff-ffffffffffffffff\"");
-    }
-
-    #[test]
-    fn extensions() {
-        for (uri, want) in [
-            ("/a.html", Some("html")),
-            ("/a.tar.GZ", Some("GZ")),
-            ("/.htaccess", None),
-            ("/x/.profile.txt", Some("txt")),
-            ("/a.b/c", None),
-            ("/a.", Some("")),
-            ("/a", None),
-            ("", None),
-        ] {
-            assert_eq!(extension(uri.as_bytes()), want.map(str::as_bytes), "{uri}");
-        }
     }
 }

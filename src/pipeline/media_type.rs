@@ -1,6 +1,6 @@
 //! The media type that a path stands for, by `types` and `default_type`.
 
-use crate::pipeline::exchange::Exchange;
+use super::exchange::Exchange;
 
 /// Sets `Content-Type` of the answer by the extension of the path, unless it has one.
 pub fn set(x: &mut Exchange) {
@@ -33,8 +33,12 @@ mod tests {
     fn extensions() {
         for (path, want) in [
             ("/a.html", Some("html")),
+            ("/a.tar.GZ", Some("GZ")),
             ("/a.tar.gz", Some("gz")),
             ("/.hidden", None),
+            ("/x/.profile.txt", Some("txt")),
+            ("/a", None),
+            ("", None),
             ("/a.b/c", None),
             ("/a.", Some("")),
             ("/", None),
