@@ -2,13 +2,14 @@
 
 use super::main_context::error_logs;
 use crate::base::limits::REQUEST_FIELDS_MAX;
-use crate::conf::{Context, Diagnostic, Directive, Scope, Word, value};
+use crate::conf::{Context, Diagnostic, Directive, Place, Scope, Word, value};
 use crate::pipeline::settings::{
     BodyFile, ErrorPage, IfModifiedSince, LIMIT_RATE_PLACE, Lingering, MediaTypes, Root, ServerFacts,
     ServerTokens, Settings,
 };
 use crate::pipeline::template::Template;
 use crate::plan::builder::Builder;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,7 +85,7 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
             &[("on", ServerTokens::On), ("off", ServerTokens::Off), ("build", ServerTokens::Build)],
             ServerTokens::On,
         )?,
-        types: types(scope)?,
+        types: types(scope, b),
         default_type: scope.word("default_type").unwrap_or("text/plain").as_bytes().into(),
         etag: scope.flag("etag", true)?,
         if_modified_since: scope.one_of(
@@ -221,10 +222,21 @@ fn path_template(directive: &Directive, b: &mut Builder<'_>) -> Result<Template,
     b.template_of(&text, word)
 }
 
-fn types(scope: &Scope<'_>) -> Result<Arc<MediaTypes>, Diagnostic> {
-    let Some(block) = scope.one("types") else {
+/// The tables made so far, by the place of their block: all the locations that a block holds for
+/// share one.
+#[derive(Default)]
+struct TypeTables(HashMap<Option<Place>, Arc<MediaTypes>>);
+
+fn types(scope: &Scope<'_>, b: &mut Builder<'_>) -> Arc<MediaTypes> {
+    let block = scope.one("types");
+    let tables = &mut b.store::<TypeTables>().0;
+    tables.entry(block.map(|block| block.place)).or_insert_with(|| Arc::new(type_table(block))).clone()
+}
+
+fn type_table(block: Option<&Directive>) -> MediaTypes {
+    let Some(block) = block else {
         let builtin = DEFAULT_TYPES.iter().map(|(ext, kind)| (ext.as_bytes().into(), kind.as_bytes().into()));
-        return Ok(Arc::new(builtin.collect()));
+        return builtin.collect();
     };
     let mut types = MediaTypes::new();
     for entry in block.body() {
@@ -233,7 +245,7 @@ fn types(scope: &Scope<'_>) -> Result<Arc<MediaTypes>, Diagnostic> {
             types.insert(lower.into_bytes().into(), entry.name.text.as_bytes().into());
         }
     }
-    Ok(Arc::new(types))
+    types
 }
 
 fn error_pages(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Vec<ErrorPage>, Diagnostic> {
