@@ -14,7 +14,7 @@ use crate::pipeline::answer::{Answer, Body};
 use crate::pipeline::body::Source;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::pace::{self, Pace};
-use crate::pipeline::upload::{Rest, Upload, alongside};
+use crate::pipeline::upload::alongside;
 use crate::upstream::client::UpstreamBody;
 
 /// How sending ended.
@@ -142,10 +142,8 @@ async fn send(x: &mut Exchange, sink: &mut Sink<'_>, body: Body, coding: Coding)
             upstream.settle();
             end_attempt(x, 0);
         }
-        if let Some(upload) = x.upload.take() {
-            // There is no answer's body to wait for: the rest of the request is not wanted.
-            give_back(x, *upload);
-        }
+        // There is no answer's body to wait for: the rest of the request is not wanted.
+        x.end_upload();
         sink.flush(x).await?;
         return Ok(());
     }
@@ -172,7 +170,8 @@ async fn send(x: &mut Exchange, sink: &mut Sink<'_>, body: Body, coding: Coding)
         Body::Upstream => match x.upload.take() {
             Some(mut upload) => {
                 let outcome = Box::pin(alongside(relay(x, sink), upload.run())).await;
-                give_back(x, *upload);
+                x.upload = Some(upload);
+                x.end_upload();
                 outcome
             }
             None => relay(x, sink).await,
@@ -223,13 +222,6 @@ fn take_trailers(x: &mut Exchange) {
         if !but.contains(field.known, name) {
             answer.trailers.push_known(field.known, name, field.value.of(text));
         }
-    }
-}
-
-/// The client's body is its connection's again; what of it is unread is drained with it.
-fn give_back(x: &mut Exchange, upload: Upload) {
-    if let Rest::Client(body) = upload.rest {
-        x.source = Source::H1(*body);
     }
 }
 
