@@ -22,16 +22,6 @@ pub fn verdict(x: &Exchange, modified_unix_s: Option<i64>, etag: Option<&[u8]>) 
     Conditions::of(x).weigh(x.here.settings.if_modified_since, modified_unix_s, etag)
 }
 
-/// The same for the answer whose head is filled, from the fields in it.
-pub fn verdict_on_answer(x: &Exchange) -> Verdict {
-    if x.answer.status != 200 {
-        return Verdict::Send;
-    }
-    let fields = &x.answer.fields;
-    let modified = fields.find(Known::LastModified).and_then(date::parse_http);
-    verdict(x, modified, fields.find(Known::Etag))
-}
-
 /// Makes the answer a 304; its body is not to be sent.
 pub fn make_not_modified(answer: &mut AnswerHead) {
     answer.status = 304;

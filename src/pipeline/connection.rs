@@ -3,7 +3,7 @@
 use crate::base::address::Address;
 use crate::net::stream::{Stream, WeakStream};
 use std::cell::Cell;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 /// A client's connection.
@@ -31,11 +31,6 @@ impl Connection {
         if !self.nodelay.replace(true) {
             stream.set_nodelay();
         }
-    }
-
-    /// The client's IP address; the unspecified one on a Unix socket.
-    pub fn peer_ip(&self) -> IpAddr {
-        self.peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())
     }
 
     /// The client's address as text, as `$remote_addr`: `unix:` on a Unix socket.

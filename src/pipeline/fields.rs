@@ -69,12 +69,6 @@ impl FieldList {
         self.list.retain(|field| field.known != known);
     }
 
-    /// Removes every field of this name, in any case.
-    pub fn remove_name(&mut self, name: &[u8]) {
-        let bytes = &self.bytes;
-        self.list.retain(|field| !field.name.of(bytes).eq_ignore_ascii_case(name));
-    }
-
     /// The value of the first field of this identity.
     pub fn find(&self, known: Known) -> Option<&[u8]> {
         self.list.iter().find(|field| field.known == known).map(|field| field.value.of(&self.bytes))
