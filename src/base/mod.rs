@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod buffer;
+pub mod cidr;
 pub mod clock;
 pub mod limits;
 pub mod process_settings;

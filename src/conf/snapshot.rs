@@ -1,9 +1,11 @@
-//! A configuration's texts as one value: recorded where they may be read, sent to another process,
-//! and parsed there without a file system.
+//! A configuration's texts as one value, with the addresses of the names in it: recorded where they
+//! may be read, sent to another process, and parsed there without a file system. A name means the
+//! same addresses in both, whatever the system would say by then.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
+use std::net::IpAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -11,7 +13,7 @@ use super::files::Files;
 use super::glob;
 
 /// The first bytes of an encoded snapshot; the digit is the version of the form.
-const MAGIC: &[u8] = b"octroi-conf-1\n";
+const MAGIC: &[u8] = b"octroi-conf-2\n";
 
 /// `ENOENT`: what a path that was never recorded gives.
 const NOT_FOUND: i32 = 2;
@@ -55,6 +57,16 @@ impl<F: Files> Files for Recorder<F> {
         self.snapshot.globs.insert(pattern.to_owned(), kept(&result));
         result
     }
+
+    fn resolve(&mut self, host: &str) -> io::Result<Vec<IpAddr>> {
+        // Asked for twice, a name could mean two things.
+        if let Some(known) = self.snapshot.hosts.get(host) {
+            return replayed(known);
+        }
+        let result = self.inner.resolve(host);
+        self.snapshot.hosts.insert(host.to_owned(), kept(&result));
+        result
+    }
 }
 
 /// Files from memory: the texts, the results of the patterns, and the errors among them.
@@ -62,6 +74,7 @@ impl<F: Files> Files for Recorder<F> {
 pub struct Snapshot {
     reads: BTreeMap<PathBuf, Result<Vec<u8>, i32>>,
     globs: BTreeMap<String, Result<Vec<PathBuf>, i32>>,
+    hosts: BTreeMap<String, Result<Vec<IpAddr>, i32>>,
 }
 
 impl Snapshot {
@@ -90,6 +103,15 @@ impl Snapshot {
                 paths.iter().for_each(|path| put_bytes(&mut out, path.as_os_str().as_bytes()));
             }
         }
+        put_number(&mut out, self.hosts.len() as u64);
+        for (host, result) in &self.hosts {
+            put_bytes(&mut out, host.as_bytes());
+            put_status(&mut out, result);
+            if let Ok(addresses) = result {
+                put_number(&mut out, addresses.len() as u64);
+                addresses.iter().for_each(|address| put_bytes(&mut out, address.to_string().as_bytes()));
+            }
+        }
         out
     }
 
@@ -106,8 +128,7 @@ impl Snapshot {
 impl Files for Snapshot {
     fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
         match self.reads.get(path) {
-            Some(Ok(text)) => Ok(text.clone()),
-            Some(Err(errno)) => Err(io::Error::from_raw_os_error(*errno)),
+            Some(known) => replayed(known),
             None => Err(io::Error::from_raw_os_error(NOT_FOUND)),
         }
     }
@@ -115,11 +136,22 @@ impl Files for Snapshot {
     /// A recorded pattern gives what it gave; any other is matched against the texts at hand.
     fn glob(&mut self, pattern: &str) -> io::Result<Vec<PathBuf>> {
         match self.globs.get(pattern) {
-            Some(Ok(paths)) => Ok(paths.clone()),
-            Some(Err(errno)) => Err(io::Error::from_raw_os_error(*errno)),
+            Some(known) => replayed(known),
             None => Ok(self.reads.keys().filter(|path| glob::path_matches(pattern, path)).cloned().collect()),
         }
     }
+
+    fn resolve(&mut self, host: &str) -> io::Result<Vec<IpAddr>> {
+        match self.hosts.get(host) {
+            Some(known) => replayed(known),
+            None => Err(io::Error::from_raw_os_error(NOT_FOUND)),
+        }
+    }
+}
+
+/// What was recorded, again.
+fn replayed<T: Clone>(known: &Result<T, i32>) -> io::Result<T> {
+    known.clone().map_err(io::Error::from_raw_os_error)
 }
 
 /// A result with its error cut down to what the message needs.
@@ -156,7 +188,7 @@ fn decoded(bytes: &[u8]) -> Option<Snapshot> {
         snapshot.reads.insert(path, result);
     }
     for _ in 0..take_number(&mut rest)? {
-        let pattern = String::from_utf8(take_bytes(&mut rest)?.to_vec()).ok()?;
+        let pattern = take_text(&mut rest)?.to_owned();
         let result = match take_status(&mut rest)? {
             0 => {
                 let mut paths = Vec::new();
@@ -168,6 +200,20 @@ fn decoded(bytes: &[u8]) -> Option<Snapshot> {
             errno => Err(errno),
         };
         snapshot.globs.insert(pattern, result);
+    }
+    for _ in 0..take_number(&mut rest)? {
+        let host = take_text(&mut rest)?.to_owned();
+        let result = match take_status(&mut rest)? {
+            0 => {
+                let mut addresses = Vec::new();
+                for _ in 0..take_number(&mut rest)? {
+                    addresses.push(take_text(&mut rest)?.parse().ok()?);
+                }
+                Ok(addresses)
+            }
+            errno => Err(errno),
+        };
+        snapshot.hosts.insert(host, result);
     }
     rest.is_empty().then_some(snapshot)
 }
@@ -183,6 +229,10 @@ fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (bytes, tail) = rest.split_at_checked(length)?;
     *rest = tail;
     Some(bytes)
+}
+
+fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    std::str::from_utf8(take_bytes(rest)?).ok()
 }
 
 fn take_path(rest: &mut &[u8]) -> Option<PathBuf> {
@@ -202,12 +252,15 @@ mod tests {
         let mut files = Snapshot::default();
         files.insert("/etc/a.conf", "include b*;");
         files.insert("/etc/b1", [0xff, 0]);
+        files.hosts.insert("up".to_owned(), Ok(vec![[192, 0, 2, 1].into(), [0, 0, 0, 0, 0, 0, 0, 1].into()]));
         let mut recorder = Recorder::new(files);
         recorder.read(Path::new("/etc/a.conf")).unwrap();
         assert_eq!(recorder.glob("/etc/b*").unwrap(), [PathBuf::from("/etc/b1")]);
         assert!(recorder.glob("/none*").unwrap().is_empty());
         recorder.read(Path::new("/etc/b1")).unwrap();
         recorder.read(Path::new("/etc/missing")).unwrap_err();
+        assert_eq!(recorder.resolve("up").unwrap().len(), 2);
+        recorder.resolve("nowhere").unwrap_err();
         recorder.into_snapshot()
     }
 
@@ -219,6 +272,8 @@ mod tests {
         assert_eq!(copy.read(Path::new("/etc/b1")).unwrap(), [0xff, 0]);
         assert_eq!(copy.read(Path::new("/etc/missing")).unwrap_err().raw_os_error(), Some(2));
         assert_eq!(copy.glob("/etc/b*").unwrap(), [PathBuf::from("/etc/b1")]);
+        assert_eq!(copy.resolve("up").unwrap(), [IpAddr::from([192, 0, 2, 1]), "::1".parse().unwrap()]);
+        assert_eq!(copy.resolve("nowhere").unwrap_err().raw_os_error(), Some(2));
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub fn load(origin: &Origin, files: &mut dyn Files) -> Result<Loaded, Diagnostic
     let directory = origin.conf.parent().unwrap_or(&origin.prefix);
     let (tree, mut notices) = crate::conf::load(&origin.conf, &origin.globals, directory, files, &registry)?;
     let scope = registry.scope(&tree);
-    let plan = compile::compile(&scope, &tree.sources, origin, ALL, core::compile_main, &mut notices)?;
+    let plan = compile::compile(&scope, &tree.sources, origin, ALL, core::compile_main, files, &mut notices)?;
     Ok(Loaded { plan: Arc::new(plan), notices, sources: tree.sources })
 }
 

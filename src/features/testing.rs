@@ -5,7 +5,7 @@
 
 use crate::base::address::Address;
 use crate::base::clock;
-use crate::conf::{Context, Diagnostic, Registry, Snapshot, Tree, Word};
+use crate::conf::{Context, Diagnostic, Disk, Registry, Snapshot, Tree, Word};
 use crate::features::core;
 use crate::net::error_log::ErrorLog;
 use crate::net::runtime::{self, Driver};
@@ -54,7 +54,8 @@ impl Bench {
         let main = self.registry.scope(&self.tree);
         let block = main.here("http").next().unwrap();
         let variables = self.features.iter().flat_map(|feature| feature.variables);
-        let mut b = Builder::new(&self.origin, &self.tree.sources, variables);
+        let mut hosts = Disk;
+        let mut b = Builder::new(&self.origin, &self.tree.sources, variables).with_hosts(&mut hosts);
         let scope = main.child(block, Context::HTTP);
         self.features.iter().try_for_each(|feature| (feature.http)(&scope, &mut b))?;
         Ok(look(&mut b, &block.name))
@@ -64,7 +65,8 @@ impl Bench {
     pub fn plan(&self) -> Result<Plan, Diagnostic> {
         let main = self.registry.scope(&self.tree);
         let sources = &self.tree.sources;
-        compile::compile(&main, sources, &self.origin, &self.features, core::compile_main, &mut Vec::new())
+        let (features, notices) = (&self.features, &mut Vec::new());
+        compile::compile(&main, sources, &self.origin, features, core::compile_main, &mut Disk, notices)
     }
 
     /// Runs `walk` on a fresh exchange in the location of this name (empty for a server's own level).
@@ -77,7 +79,8 @@ impl Bench {
                 stream: Default::default(),
                 nodelay: Default::default(),
                 number: 1,
-                peer: Some(([127, 0, 0, 1], 50_000).into()),
+                accepted_from: Some(([127, 0, 0, 1], 50_000).into()),
+                real: Cell::new(None),
                 local: Address::Ip(address),
                 started: clock::now(),
                 requests: Cell::new(1),

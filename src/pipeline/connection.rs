@@ -14,8 +14,11 @@ pub struct Connection {
     pub nodelay: Cell<bool>,
     /// Its number in this worker, as logs show it (`*17`).
     pub number: u64,
-    /// The client's address; `None` on a Unix socket.
-    pub peer: Option<SocketAddr>,
+    /// Who is at the other end of the socket; `None` on a Unix socket.
+    pub accepted_from: Option<SocketAddr>,
+    /// On whose behalf the request under way came, where whoever is at the other end may say so
+    /// (`set_real_ip_from`).
+    pub real: Cell<Option<SocketAddr>>,
     /// Where it was accepted: for a wildcard listener, the address the client used.
     pub local: Address,
     /// When it was accepted.
@@ -33,9 +36,16 @@ impl Connection {
         }
     }
 
-    /// The client's address as text, as `$remote_addr`: `unix:` on a Unix socket.
+    /// The client's address, as `$remote_addr` and all that judges by it see it: the one a trusted
+    /// proxy names, else the socket's. `None` on a Unix socket.
+    #[inline]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.real.get().or(self.accepted_from)
+    }
+
+    /// That address as text: `unix:` on a Unix socket.
     pub fn peer_text(&self, out: &mut Vec<u8>) {
-        match self.peer {
+        match self.peer() {
             Some(peer) => push_ip(out, peer.ip()),
             None => out.extend_from_slice(b"unix:"),
         }

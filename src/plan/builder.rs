@@ -3,7 +3,7 @@
 
 use super::{LocationId, Origin};
 use crate::base::process_settings::Level;
-use crate::conf::{Diagnostic, Directive, Sources, Word};
+use crate::conf::{Diagnostic, Directive, Files, Sources, Word};
 use crate::pipeline::local::{Layout, ShardFacts, Slot};
 use crate::pipeline::pattern::Pattern;
 use crate::pipeline::settings::{PlacedPattern, ServerFacts, Settings};
@@ -12,6 +12,8 @@ use crate::pipeline::template::{Part, Template};
 use crate::pipeline::variable::{Variable, VariableSpec};
 use ahash::AHashMap;
 use std::any::{Any, TypeId};
+use std::cell::RefCell;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +21,9 @@ use std::sync::Arc;
 pub struct Builder<'a> {
     origin: &'a Origin,
     sources: &'a Sources,
+    /// Who knows the addresses of names; `None` where a configuration is compiled that may name none.
+    files: Option<RefCell<&'a mut dyn Files>>,
+    pub(super) notices: Vec<Diagnostic>,
     exact: AHashMap<&'static str, &'static VariableSpec>,
     families: Vec<&'static VariableSpec>,
     places: AHashMap<String, Place>,
@@ -48,6 +53,8 @@ impl<'a> Builder<'a> {
         Builder {
             origin,
             sources,
+            files: None,
+            notices: Vec::new(),
             exact: exact.into_iter().map(|spec| (spec.name, spec)).collect(),
             families,
             places: AHashMap::new(),
@@ -58,6 +65,13 @@ impl<'a> Builder<'a> {
             open: None,
             server: None,
         }
+    }
+
+    /// The same, which looks names of hosts up there.
+    #[must_use]
+    pub fn with_hosts(mut self, files: &'a mut dyn Files) -> Builder<'a> {
+        self.files = Some(RefCell::new(files));
+        self
     }
 
     /// Where the configuration comes from.
@@ -76,6 +90,21 @@ impl<'a> Builder<'a> {
     /// A path of the configuration, made absolute against the prefix.
     pub fn path(&self, text: &str) -> PathBuf {
         self.origin.prefix.join(Path::new(text))
+    }
+
+    /// The addresses of a host's name. They are looked up once, by the master, when the configuration
+    /// is read; the worker takes those.
+    ///
+    /// # Errors
+    /// nginx's words for a name that has none.
+    pub fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, &'static str> {
+        let found = self.files.as_ref().map(|files| files.borrow_mut().resolve(host));
+        found.and_then(Result::ok).ok_or("host not found")
+    }
+
+    /// Says something that does not stop a start.
+    pub fn warn(&mut self, notice: Diagnostic) {
+        self.notices.push(notice);
     }
 
     /// A string with variables.

@@ -8,7 +8,7 @@ use super::names;
 use super::router::{Name, Router};
 use super::{LocationId, Origin, Plan, Server};
 use crate::base::process_settings::{ErrorLog, LogTarget, ProcessSettings};
-use crate::conf::{Context, Diagnostic, Directive, Scope, Sources, Word};
+use crate::conf::{Context, Diagnostic, Directive, Files, Scope, Sources, Word};
 use std::sync::Arc;
 
 /// How deep locations may be nested; nginx sets no bound, a stack does.
@@ -30,10 +30,11 @@ pub fn compile(
     origin: &Origin,
     features: &[&'static Feature],
     compile_main: MainCompiler,
+    files: &mut dyn Files,
     notices: &mut Vec<Diagnostic>,
 ) -> Result<Plan, Diagnostic> {
     let variables = features.iter().flat_map(|feature| feature.variables);
-    let mut b = Builder::new(origin, sources, variables);
+    let mut b = Builder::new(origin, sources, variables).with_hosts(files);
     let (mut process, worker_connections) = compile_main(main, &mut b)?;
     let mut sites = Vec::new();
     let mut servers = Vec::new();
@@ -50,6 +51,7 @@ pub fn compile(
     for feature in features {
         (feature.end)(&mut b);
     }
+    notices.append(&mut b.notices);
     if let Some(error) = b.undefined() {
         return Err(error);
     }

@@ -4,7 +4,7 @@ use super::builder::Builder;
 use super::names::Names;
 use crate::base::address::{Address, Listen, ListenOptions, TcpKeepalive};
 use crate::conf::{Diagnostic, Directive, Word, value};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Ports one `listen` may name as a range.
 const PORT_RANGE_MAX: usize = 1024;
@@ -65,12 +65,7 @@ fn addresses(b: &Builder<'_>, word: &Word) -> Result<Vec<Address>, Diagnostic> {
             Ok(ip) if ip.is_ipv4() || text.starts_with('[') => vec![ip],
             Ok(_) => return Err(wrong("invalid port")),
             Err(_) if text.starts_with('[') => return Err(wrong("invalid IPv6 address")),
-            Err(_) => {
-                let found = (host, 0).to_socket_addrs().map_err(|_| wrong("host not found"))?;
-                let mut ips: Vec<IpAddr> = found.map(|address| address.ip()).collect();
-                ips.dedup();
-                ips
-            }
+            Err(_) => b.resolve(host).map_err(wrong)?,
         },
     };
     let each =

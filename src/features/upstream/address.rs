@@ -1,7 +1,8 @@
 //! Where an upstream's server is: the text of a `server` line or of a URL's authority.
 
 use crate::base::address::Address;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use crate::plan::builder::Builder;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// How the address of a Unix socket begins.
@@ -9,12 +10,6 @@ pub const UNIX: &str = "unix:";
 
 /// Bytes of a Unix socket's path at most: `sun_path` with its final NUL, unix(7).
 const UNIX_PATH_MAX: usize = 107;
-
-/// The kernel's list of the host's IPv6 addresses.
-const V6_ADDRESSES: &str = "/proc/net/if_inet6";
-
-/// `::1` as that list shows it.
-const V6_LOOPBACK: &str = "00000000000000000000000000000001";
 
 /// A server's address, taken apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -98,25 +93,14 @@ impl<'a> Authority<'a> {
     ///
     /// # Errors
     /// nginx's words for a name that has none.
-    pub fn resolve(&self, default_port: u16) -> Result<Vec<Address>, &'static str> {
+    pub fn resolve(&self, b: &Builder<'_>, default_port: u16) -> Result<Vec<Address>, &'static str> {
         let port = self.port.unwrap_or(default_port);
         match &self.place {
             Place::Ip(ip) => Ok(vec![Address::Ip(SocketAddr::new(*ip, port))]),
             Place::Unix(path) => Ok(vec![Address::Unix(path.clone())]),
             Place::Name => {
-                let mut found: Vec<SocketAddr> = Vec::new();
-                for address in (self.host, port).to_socket_addrs().map_err(|_| "host not found")? {
-                    if !found.contains(&address) {
-                        found.push(address);
-                    }
-                }
-                if found.iter().any(SocketAddr::is_ipv4) && !has_ipv6() {
-                    found.retain(SocketAddr::is_ipv4);
-                }
-                match found.is_empty() {
-                    true => Err("host not found"),
-                    false => Ok(found.into_iter().map(Address::Ip).collect()),
-                }
+                let found = b.resolve(self.host)?;
+                Ok(found.into_iter().map(|ip| Address::Ip(SocketAddr::new(ip, port))).collect())
             }
         }
     }
@@ -125,14 +109,6 @@ impl<'a> Authority<'a> {
 fn port(digits: &str) -> Result<u16, &'static str> {
     let valid = digits.bytes().all(|byte| byte.is_ascii_digit());
     digits.parse().ok().filter(|&port| valid && port > 0).ok_or("invalid port")
-}
-
-/// Whether the host has an IPv6 address besides the loopback one. nginx asks the resolver for
-/// addresses of families in use only (`AI_ADDRCONFIG`), which the standard library does not: where
-/// there is no IPv6, `localhost` would get a peer that cannot be reached.
-fn has_ipv6() -> bool {
-    let list = std::fs::read_to_string(V6_ADDRESSES).unwrap_or_default();
-    list.lines().any(|line| !line.starts_with(V6_LOOPBACK))
 }
 
 #[cfg(test)]
@@ -166,11 +142,5 @@ mod tests {
         }
         let long = format!("unix:/{}", "x".repeat(UNIX_PATH_MAX));
         assert_eq!(Authority::parse(&long), Err("too long path in the unix domain socket"));
-    }
-
-    #[test]
-    fn names_are_resolved() {
-        let found = Authority::parse("localhost").unwrap().resolve(81).unwrap();
-        assert!(found.contains(&Address::Ip(([127, 0, 0, 1], 81).into())), "{found:?}");
     }
 }

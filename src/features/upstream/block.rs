@@ -2,6 +2,7 @@
 
 use super::address::Authority;
 use crate::conf::{Diagnostic, Directive, Scope, Word, value};
+use crate::plan::builder::Builder;
 use crate::upstream::group::{Group, Keepalive, PeerSettings};
 use std::time::Duration;
 
@@ -22,10 +23,15 @@ const REFUSED: &[(&str, &str)] = &[
 ///
 /// # Errors
 /// What nginx refuses, in its words; and what is not built.
-pub fn compile(scope: &Scope<'_>, block: &Directive, name: &Word) -> Result<Group, Diagnostic> {
+pub fn compile(
+    scope: &Scope<'_>,
+    block: &Directive,
+    name: &Word,
+    b: &Builder<'_>,
+) -> Result<Group, Diagnostic> {
     let mut peers = Vec::new();
     for line in scope.here("server") {
-        server(scope, line, &mut peers)?;
+        server(scope, line, b, &mut peers)?;
     }
     if peers.is_empty() {
         return Err(scope.error(block, "no servers are inside upstream"));
@@ -37,7 +43,12 @@ pub fn compile(scope: &Scope<'_>, block: &Directive, name: &Word) -> Result<Grou
 }
 
 /// One `server` line: a peer for each of its addresses.
-fn server(scope: &Scope<'_>, line: &Directive, peers: &mut Vec<PeerSettings>) -> Result<(), Diagnostic> {
+fn server(
+    scope: &Scope<'_>,
+    line: &Directive,
+    b: &Builder<'_>,
+    peers: &mut Vec<PeerSettings>,
+) -> Result<(), Diagnostic> {
     let Some((word, parameters)) = line.args.split_first() else { return Ok(()) };
     let unspecified = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
     let mut settings = PeerSettings::new(crate::base::address::Address::Ip(unspecified));
@@ -48,7 +59,7 @@ fn server(scope: &Scope<'_>, line: &Directive, peers: &mut Vec<PeerSettings>) ->
     }
     let wrong = |what: &str| scope.error_at(line, word, format!("{what} in upstream \"{}\"", word.text));
     for address in
-        Authority::parse(&word.text).and_then(|found| found.resolve(DEFAULT_PORT)).map_err(wrong)?
+        Authority::parse(&word.text).and_then(|found| found.resolve(b, DEFAULT_PORT)).map_err(wrong)?
     {
         let label = address.to_string().into();
         peers.push(PeerSettings { address, label, ..settings.clone() });

@@ -108,7 +108,7 @@ pub fn implicit(b: &mut Builder<'_>, host: &str, port: u16, word: &Word) -> Resu
     }
     let refused = |b: &Builder<'_>, what: &str| b.error(word, format!("{what} in upstream \"{host}\""));
     let authority = Authority::parse(host).map_err(|what| refused(b, what))?;
-    let addresses = authority.resolve(port).map_err(|what| refused(b, what))?;
+    let addresses = authority.resolve(b, port).map_err(|what| refused(b, what))?;
     let peers = addresses.into_iter().map(PeerSettings::new).collect();
     let keepalive = Keepalive { connections: 0, local: false, ..Keepalive::default() };
     let made = UpstreamRef::new(Group { name: host.into(), peers, keepalive }, b);
@@ -151,7 +151,7 @@ fn http(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
         if b.store::<Groups>().by_name(&name.text).is_some() {
             return Err(scope.error_at(directive, name, format!("duplicate upstream \"{}\"", name.text)));
         }
-        let group = block::compile(&scope.child(directive, Context::UPSTREAM), directive, name)?;
+        let group = block::compile(&scope.child(directive, Context::UPSTREAM), directive, name, b)?;
         let made = UpstreamRef::new(group, b);
         b.store::<Groups>().named.insert(name.text.to_ascii_lowercase().into(), made);
     }

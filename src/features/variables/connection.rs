@@ -18,11 +18,11 @@ pub(super) fn remote_addr(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
 }
 
 pub(super) fn remote_port(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
-    push_port(x.connection.peer.map_or(0, |peer| peer.port()), out)
+    push_port(x.connection.peer().map_or(0, |peer| peer.port()), out)
 }
 
 pub(super) fn binary_remote_addr(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
-    match x.connection.peer.map(|peer| peer.ip()) {
+    match x.connection.peer().map(|peer| peer.ip()) {
         Some(IpAddr::V4(ip)) => out.extend_from_slice(&ip.octets()),
         Some(IpAddr::V6(ip)) => out.extend_from_slice(&ip.octets()),
         None => x.connection.peer_text(out),
@@ -46,7 +46,7 @@ pub(super) fn server_port(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
 }
 
 /// Appends a port; a Unix socket has none, and the value is empty.
-fn push_port(port: u16, out: &mut Vec<u8>) -> bool {
+pub(crate) fn push_port(port: u16, out: &mut Vec<u8>) -> bool {
     if port > 0 {
         push_decimal(out, u64::from(port));
     }
