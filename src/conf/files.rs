@@ -32,11 +32,14 @@ pub trait Files {
     /// What keeps the pattern from being worked on at all.
     fn glob(&mut self, pattern: &str) -> io::Result<Vec<PathBuf>>;
 
-    /// The addresses of a host, in the order in which the system gives them, each once.
+    /// The addresses of a host, in the order in which the system gives them, each once. Where there
+    /// is nobody to ask, no name has any.
     ///
     /// # Errors
     /// The name has none, or nobody could be asked.
-    fn resolve(&mut self, host: &str) -> io::Result<Vec<IpAddr>>;
+    fn resolve(&mut self, _host: &str) -> io::Result<Vec<IpAddr>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
 }
 
 /// The file system.
