@@ -1,5 +1,6 @@
 //! Floor 6: the features, one folder each, in one visible ordered list.
 
+pub mod access;
 pub mod access_log;
 pub mod auth_request;
 pub mod core;
@@ -27,6 +28,7 @@ pub const ALL: &[&Feature] = &[
     &variables::FEATURE,
     &upstream::FEATURE,
     &rewrite::FEATURE,
+    &access::FEATURE,
     &auth_request::FEATURE,
     &proxy::FEATURE,
     &static_files::FEATURE,

@@ -5,7 +5,7 @@
 
 use crate::base::address::Address;
 use crate::base::clock;
-use crate::conf::{Context, Diagnostic, Disk, Registry, Snapshot, Tree, Word};
+use crate::conf::{Context, Diagnostic, Disk, Registry, Scope, Snapshot, Tree, Word};
 use crate::features::core;
 use crate::net::error_log::ErrorLog;
 use crate::net::runtime::{self, Driver};
@@ -59,6 +59,15 @@ impl Bench {
         let scope = main.child(block, Context::HTTP);
         self.features.iter().try_for_each(|feature| (feature.http)(&scope, &mut b))?;
         Ok(look(&mut b, &block.name))
+    }
+
+    /// What `look` makes of the `http` level, before any feature was asked.
+    pub fn level<T>(&self, look: impl FnOnce(&Scope<'_>, &mut Builder<'_>) -> T) -> T {
+        let main = self.registry.scope(&self.tree);
+        let block = main.here("http").next().unwrap();
+        let variables = self.features.iter().flat_map(|feature| feature.variables);
+        let mut b = Builder::new(&self.origin, &self.tree.sources, variables);
+        look(&main.child(block, Context::HTTP), &mut b)
     }
 
     /// Compiles all of it.

@@ -27,6 +27,10 @@ pub struct Settings {
     pub server: Arc<ServerFacts>,
     /// `internal`, or a named location.
     pub internal: bool,
+    /// `satisfy`.
+    pub satisfy: Satisfy,
+    /// `auth_delay`; zero for none.
+    pub auth_delay: Duration,
     /// Where files are.
     pub root: Root,
     /// `client_max_body_size`, bytes; 0 for no limit.
@@ -170,6 +174,15 @@ pub enum Lingering {
     Off,
     On,
     Always,
+}
+
+/// `satisfy`: how many of the steps in Access must let a request in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Satisfy {
+    /// Each that has something to say.
+    All,
+    /// One of them.
+    Any,
 }
 
 /// `server_tokens`.

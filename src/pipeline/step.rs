@@ -4,6 +4,7 @@ use super::answer::{Answer, AnswerHead};
 use super::exchange::Exchange;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 /// The phases of the walk in which steps run, in order. FindLocation lies between
 /// `ServerRewrite` and `Rewrite` and is the walk's own.
@@ -34,6 +35,11 @@ pub const PHASES: usize = Phase::Content as usize + 1;
 pub enum Flow {
     /// Nothing to say: the next step.
     Next,
+    /// In Access: the request may come in, as far as this step is concerned; `satisfy` decides whether
+    /// that is enough. Elsewhere the same as `Next`.
+    Grant,
+    /// The next step, after this long. Whoever leaves meanwhile is not served (499).
+    Pause(Duration),
     /// The walk runs this subrequest and then this step again, with `Exchange::asked` filled.
     Ask(Box<Subrequest>),
     /// The request is answered.

@@ -102,9 +102,11 @@ impl<'a> Builder<'a> {
         found.and_then(Result::ok).ok_or("host not found")
     }
 
-    /// Says something that does not stop a start.
+    /// Says something that does not stop a start; once, however many locations it holds for.
     pub fn warn(&mut self, notice: Diagnostic) {
-        self.notices.push(notice);
+        if !self.notices.contains(&notice) {
+            self.notices.push(notice);
+        }
     }
 
     /// A string with variables.

@@ -6,19 +6,23 @@
 //! ```
 
 use super::generation::Generation;
+use crate::base::clock;
 use crate::base::limits::{RELOCATIONS_MAX, SUBREQUEST_BODY_MAX, SUBREQUEST_DEPTH_MAX};
 use crate::base::process_settings::Level;
 use crate::http::{Framing, Known, Method};
+use crate::net::deadline::Elapsed;
+use crate::net::stream::Quiet;
 use crate::pipeline::answer::{Answer, Body};
 use crate::pipeline::body::{RequestBody, Source};
 use crate::pipeline::exchange::{Exchange, Recycled};
 use crate::pipeline::redirect;
-use crate::pipeline::settings::{ErrorPage, ServerTokens};
+use crate::pipeline::settings::{ErrorPage, Satisfy, ServerTokens};
 use crate::pipeline::step::{Asked, Flow, Phase, Relocation, Step, Subrequest};
 use crate::plan::router::Destination;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// Leaves the phases with whatever is not `Flow::Next`.
 macro_rules! stop_unless_next {
@@ -69,7 +73,7 @@ async fn walk(g: &Rc<Generation>, x: &mut Exchange, mut start: Start) -> Answer 
             Flow::Answer(answer) => Stop::Answer(answer),
             Flow::Relocate(relocation) => relocate(g, x, relocation),
             // The phases end with an answer; nothing found is what nginx says then.
-            Flow::Next | Flow::Ask(_) => stand_in(g, x, 404),
+            Flow::Next | Flow::Grant | Flow::Pause(_) | Flow::Ask(_) => stand_in(g, x, 404),
         };
         match stop {
             Stop::Answer(answer) => return answer,
@@ -88,7 +92,7 @@ async fn phases(g: &Rc<Generation>, x: &mut Exchange, start: Start) -> Flow {
     }
     stop_unless_next!(phase(g, x, Phase::Rewrite).await);
     stop_unless_next!(phase(g, x, Phase::PreAccess).await);
-    stop_unless_next!(phase(g, x, Phase::Access).await);
+    stop_unless_next!(access(g, x).await);
     stop_unless_next!(phase(g, x, Phase::Admit).await);
     stop_unless_next!(phase(g, x, Phase::PreContent).await);
     stop_unless_next!(phase(g, x, Phase::Content).await);
@@ -99,20 +103,104 @@ async fn phases(g: &Rc<Generation>, x: &mut Exchange, start: Start) -> Flow {
 async fn phase(g: &Rc<Generation>, x: &mut Exchange, phase: Phase) -> Flow {
     let here = x.here.clone();
     for step in here.settings.steps(phase) {
-        loop {
-            let flow = match step {
-                Step::Quick(step) => step.run(x),
-                Step::Waiting(step) => step.run(x).await,
-            };
-            match flow {
-                Flow::Next => break,
-                Flow::Ask(subrequest) => x.asked = Some(ask(g, x, *subrequest).await),
-                other => return other,
-            }
+        match run_step(g, x, step).await {
+            Flow::Next | Flow::Grant => {}
+            other => return other,
         }
-        x.asked = None;
     }
     Flow::Next
+}
+
+/// Runs one step until it has come to something: what it asks for and waits for is done here.
+async fn run_step(g: &Rc<Generation>, x: &mut Exchange, step: &Step) -> Flow {
+    loop {
+        let flow = match step {
+            Step::Quick(step) => step.run(x),
+            Step::Waiting(step) => step.run(x).await,
+        };
+        match flow {
+            Flow::Ask(subrequest) => x.asked = Some(ask(g, x, *subrequest).await),
+            Flow::Pause(time) => {
+                x.asked = None;
+                return pause(x, time, Flow::Next).await;
+            }
+            other => {
+                x.asked = None;
+                return other;
+            }
+        }
+    }
+}
+
+/// Runs the steps of Access and weighs them as `satisfy` says. What the gateway asks itself needs no
+/// leave.
+async fn access(g: &Rc<Generation>, x: &mut Exchange) -> Flow {
+    let here = x.here.clone();
+    let settings = &here.settings;
+    let steps = settings.steps(Phase::Access);
+    if steps.is_empty() || x.depth > 0 {
+        return Flow::Next;
+    }
+    let any = settings.satisfy == Satisfy::Any;
+    let mut refusal = None;
+    for step in steps {
+        match run_step(g, x, step).await {
+            Flow::Next => {}
+            Flow::Grant if any => {
+                x.answer.fields.remove(Known::WwwAuthenticate);
+                return Flow::Next;
+            }
+            Flow::Grant => {}
+            // A client that may identify itself is told so, whoever else refused it.
+            Flow::Answer(Answer::Status(status @ (401 | 403))) if any => {
+                if refusal != Some(401) {
+                    refusal = Some(status);
+                }
+            }
+            Flow::Answer(Answer::Status(401)) => return unauthorized(x).await,
+            other => return other,
+        }
+    }
+    match refusal {
+        None => Flow::Next,
+        Some(401) => unauthorized(x).await,
+        Some(status) => {
+            x.log(Level::Error, format_args!("access forbidden by rule"));
+            Flow::Answer(Answer::Status(status))
+        }
+    }
+}
+
+/// Answers with 401, after `auth_delay`.
+async fn unauthorized(x: &mut Exchange) -> Flow {
+    let refused = Flow::Answer(Answer::Status(401));
+    let delay = x.here.settings.auth_delay;
+    if delay.is_zero() {
+        return refused;
+    }
+    x.log(Level::Info, format_args!("delaying unauthorized request"));
+    pause(x, delay, refused).await
+}
+
+/// Goes on with `then` after `time`. A client that leaves meanwhile ends it.
+fn pause<'a>(x: &'a mut Exchange, time: Duration, then: Flow) -> Pin<Box<dyn Future<Output = Flow> + 'a>> {
+    Box::pin(async move {
+        let until = clock::now() + time;
+        if let Some(client) = x.connection.stream.upgrade() {
+            match x.alarm.within(until, client.readable()).await {
+                Err(Elapsed) => return then,
+                Ok(_) if client.quiet() == Quiet::Closed => {
+                    x.log(Level::Info, format_args!("client prematurely closed connection"));
+                    x.keep_alive = false;
+                    return Flow::Answer(Answer::Status(499));
+                }
+                // A body, or the next request: the client cannot be watched any more.
+                Ok(_) => {}
+            }
+        }
+        let _ = x.alarm.within(until, std::future::pending::<()>()).await;
+        then
+    })
 }
 
 /// Where the request belongs, and whether it may be there.

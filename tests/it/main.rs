@@ -8,6 +8,7 @@
 
 mod harness;
 
+mod access;
 mod access_log;
 mod command_line;
 mod error_log;

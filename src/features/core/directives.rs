@@ -48,6 +48,8 @@ pub const DIRECTIVES: &[D] = &[
     D::new("server_name", SERVER, Arity::AtLeast(1), "name ...", "\"\"", "The names of the server: exact, with a wildcard at either end, or a regular expression after ~.").inherit(Inherit::NeverMany),
     D::new("location", SL, Arity::Between(1, 2), "[= | ~ | ~* | ^~] uri | @name", "", "What holds for a part of the paths.").block(Block::Directives(LOCATION)).inherit(Inherit::NeverMany),
     D::new("internal", LOCATION, Arity::Exactly(0), "", "", "Only the gateway itself may come here; others get 404.").inherit(Inherit::Never),
+    D::new("satisfy", HSL, ONE, "all | any", "all", "Whether all of allow and deny, auth_basic and auth_request must let a request in, or one of them is enough."),
+    D::new("auth_delay", HSL, ONE, "time", "0s", "How long an answer with status 401 waits, so that guessing takes its time."),
     // ---- files -----------------------------------------------------------------------------------
     D::new("root", HSL, ONE, "path", "html", "The directory that paths are appended to."),
     D::new("alias", LOCATION, ONE, "path", "", "What replaces the location's name in the path of a file.").inherit(Inherit::Never),

@@ -4,8 +4,8 @@ use super::main_context::error_logs;
 use crate::base::limits::REQUEST_FIELDS_MAX;
 use crate::conf::{Context, Diagnostic, Directive, Place, Scope, Word, value};
 use crate::pipeline::settings::{
-    BodyFile, ErrorPage, IfModifiedSince, LIMIT_RATE_PLACE, Lingering, MediaTypes, Root, ServerFacts,
-    ServerTokens, Settings,
+    BodyFile, ErrorPage, IfModifiedSince, LIMIT_RATE_PLACE, Lingering, MediaTypes, Root, Satisfy,
+    ServerFacts, ServerTokens, Settings,
 };
 use crate::pipeline::template::Template;
 use crate::plan::builder::Builder;
@@ -52,6 +52,8 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
     let settings = Settings {
         internal: scope.here("internal").next().is_some() || name.starts_with('@'),
         server,
+        satisfy: scope.one_of("satisfy", &[("all", Satisfy::All), ("any", Satisfy::Any)], Satisfy::All)?,
+        auth_delay: time(scope, "auth_delay", 0)?,
         root: root(scope, &name, b)?,
         client_max_body_size: scope.offset("client_max_body_size", 1024 * 1024)?,
         client_body_buffer_size: scope.size("client_body_buffer_size", 16 * 1024)? as usize,
