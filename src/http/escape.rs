@@ -12,6 +12,8 @@ pub enum Escape {
     UriComponent,
     /// A whole URI inside HTML: as a path, but `?` stays and `'` goes.
     Html,
+    /// A URL in the attribute of a page that sends browsers on: what cannot stand in quotes.
+    Refresh,
     /// A key of memcached: control bytes, space and `%`.
     Memcached,
 }
@@ -47,6 +49,7 @@ static URI: [bool; 256] = table(b"\"#%<>?\\^`{|}", true);
 static ARGS: [bool; 256] = table(b"\"#%<>?\\^`{|}&+;", true);
 static COMPONENT: [bool; 256] = table(b"!\"#$%&'()*+,/:;<=>?@[\\]^`{|}", true);
 static HTML: [bool; 256] = table(b"\"#%'<>\\^`{|}", true);
+static REFRESH: [bool; 256] = table(b"\"'<>\\^`{|}", true);
 static MEMCACHED: [bool; 256] = table(b"%", false);
 
 /// Appends `bytes` with everything encoded that may not stand there.
@@ -56,6 +59,7 @@ pub fn escape(kind: Escape, bytes: &[u8], out: &mut Vec<u8>) {
         Escape::Args => &ARGS,
         Escape::UriComponent => &COMPONENT,
         Escape::Html => &HTML,
+        Escape::Refresh => &REFRESH,
         Escape::Memcached => &MEMCACHED,
     };
     let mut rest = bytes;

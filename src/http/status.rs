@@ -1,5 +1,7 @@
 //! Status codes in nginx's words: reason phrases and the built-in error pages.
 
+use super::escape::{Escape, escape};
+
 /// nginx: the request head is too large. Logged; the client is sent 400.
 pub const HEADER_TOO_LARGE: u16 = 494;
 /// nginx: the client's certificate is wrong. Logged; the client is sent 400.
@@ -135,6 +137,27 @@ pub fn error_page(status: u16, server: &str, out: &mut Vec<u8>) -> bool {
     true
 }
 
+/// What fills an error page up to more than 512 bytes, below which old MSIE and Chrome show a page of
+/// their own instead.
+const PADDING: &str = "<!-- so long that no browser puts a page of its own in its place  -->\r\n";
+
+/// How often it is repeated: 6 x 71 bytes and the shortest page.
+const PADDING_LINES: usize = 6;
+
+/// Appends the padding of an error page (`msie_padding`).
+pub fn padding(out: &mut Vec<u8>) {
+    for _ in 0..PADDING_LINES {
+        out.extend_from_slice(PADDING.as_bytes());
+    }
+}
+
+/// Appends a page that sends a browser on to `location` (`msie_refresh`).
+pub fn refresh_page(location: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"<html><head><meta http-equiv=\"Refresh\" content=\"0; URL=");
+    escape(Escape::Refresh, location, out);
+    out.extend_from_slice(b"\"></head><body></body></html>\r\n");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,6 +201,20 @@ mod tests {
         );
         assert!(!error_page(204, "octroi", &mut out) && !error_page(499, "octroi", &mut out));
         assert_eq!((sent(494), sent(497), sent(404), sent(499)), (400, 400, 404, 499));
+    }
+
+    #[test]
+    fn pages_for_old_browsers() {
+        let mut out = Vec::new();
+        assert!(error_page(403, "octroi", &mut out));
+        padding(&mut out);
+        assert!(out.len() > 512, "{}", out.len());
+        out.clear();
+        refresh_page(b"a b\"?c=d%20", &mut out);
+        assert_eq!(
+            out,
+            b"<html><head><meta http-equiv=\"Refresh\" content=\"0; URL=a%20b%22?c=d%20\"></head><body></body></html>\r\n"
+        );
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 pub mod answer;
 pub mod body;
+pub mod browser;
 pub mod conditions;
 pub mod connection;
 pub mod exchange;
 pub mod field_set;
 pub mod fields;
 pub mod file_path;
+pub mod keep_alive;
 pub mod local;
 pub mod media_type;
 pub mod pace;

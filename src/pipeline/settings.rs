@@ -1,6 +1,7 @@
 //! The core module's settings of one location, resolved: what the walk itself needs to know. What
 //! other features were told stands in their own steps.
 
+use super::exchange::Exchange;
 use super::pattern::Pattern;
 use super::step::{HeaderFilter, LogStep, PHASES, Phase, Step};
 use super::template::Template;
@@ -59,6 +60,10 @@ pub struct Settings {
     pub keepalive_requests: u64,
     /// `keepalive_time`.
     pub keepalive_time: Duration,
+    /// `keepalive_disable`.
+    pub keepalive_disable: KeepaliveDisable,
+    /// `keepalive_min_timeout`.
+    pub keepalive_min_timeout: Duration,
     /// `lingering_close`.
     pub lingering_close: Lingering,
     /// `lingering_time`.
@@ -73,6 +78,10 @@ pub struct Settings {
     pub chunked_transfer_encoding: bool,
     /// `server_tokens`.
     pub server_tokens: ServerTokens,
+    /// `msie_padding`.
+    pub msie_padding: bool,
+    /// `msie_refresh`.
+    pub msie_refresh: bool,
     /// `types`: extension (lower case) to type.
     pub types: Arc<MediaTypes>,
     /// `default_type`.
@@ -149,11 +158,33 @@ pub struct ServerFacts {
 /// `root` or `alias`.
 pub enum Root {
     /// `root`: the path is appended.
-    Root(Template),
+    Root(Directory),
     /// `alias`: it replaces the first `usize` bytes of the path, the location's name.
-    Alias(Template, usize),
+    Alias(Directory, usize),
     /// `alias` in a regex location: it is the whole path.
-    AliasWhole(Template),
+    AliasWhole(Directory),
+}
+
+/// The path that `root` or `alias` names.
+pub struct Directory {
+    /// The path as written, absolute unless it begins with a variable.
+    pub path: Template,
+    /// What a path that begins with a variable is below, if that yields a relative one; ends in `/`.
+    pub prefix: Option<Box<[u8]>>,
+}
+
+impl Directory {
+    /// Appends the absolute path for this request.
+    #[inline]
+    pub fn write(&self, x: &Exchange, out: &mut Vec<u8>) {
+        let start = out.len();
+        self.path.write(x, out);
+        if let Some(prefix) = &self.prefix
+            && out.get(start) != Some(&b'/')
+        {
+            out.splice(start..start, prefix.iter().copied());
+        }
+    }
 }
 
 /// `client_body_in_file_only`: whether every body is written to a file with a name.
@@ -165,6 +196,15 @@ pub enum BodyFile {
     Clean,
     /// It stays.
     On,
+}
+
+/// `keepalive_disable`: whose connections serve one request only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepaliveDisable {
+    /// Those of old versions of Internet Explorer, after a POST.
+    pub msie6: bool,
+    /// Those of Safari on macOS.
+    pub safari: bool,
 }
 
 /// `lingering_close`.

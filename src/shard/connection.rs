@@ -46,13 +46,14 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
         let settings = &generation.here(server).settings;
         settings.server.client_header_timeout
     };
+    let mut least = Duration::ZERO;
     let mut ahead = Buffer::default();
     let mut canceller = Canceller::new();
     let mut alarm = Alarm::new(clock::now() + Duration::from_millis(HOT_IDLE_MS));
     loop {
         let pipelined = !ahead.is_empty();
         if ahead.is_empty() {
-            match next_bytes(&shard, &stream, &listen, wait, &mut alarm, &mut canceller).await {
+            match next_bytes(&shard, &stream, &listen, (wait, least), &mut alarm, &mut canceller).await {
                 Some(buffer) => ahead = buffer,
                 None => break,
             }
@@ -69,9 +70,10 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
         ))
         .await
         {
-            After::KeepAlive { timeout, rest } => {
+            After::KeepAlive { timeout, least: spared, rest } => {
                 connection.set_nodelay(&stream);
                 wait = timeout;
+                least = spared;
                 ahead = rest;
             }
             After::Close => break,
@@ -88,11 +90,11 @@ async fn next_bytes(
     shard: &Rc<Shard>,
     stream: &Stream,
     listen: &Rc<Address>,
-    wait: Duration,
+    (wait, least): (Duration, Duration),
     alarm: &mut Alarm,
     canceller: &mut Canceller,
 ) -> Option<Buffer> {
-    let waiting = shard.wait(stream, listen);
+    let waiting = shard.wait(stream, listen, least);
     let now = clock::now();
     let until = now + wait;
     if let Some(_hot) = shard.wait_hot() {

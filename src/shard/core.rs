@@ -41,6 +41,8 @@ struct IdleConnection {
     listen: Rc<Address>,
     /// When it is closed, if it waits without a timer of its own.
     until: Option<Instant>,
+    /// Until when it is left open even if the shard ends (`keepalive_min_timeout`).
+    spared_until: Option<Instant>,
 }
 
 /// Numbers connections over all shards, as nginx's connection numbers are unique in a process.
@@ -91,8 +93,12 @@ impl Shard {
     /// No further request is waited for: idle connections end, others close after their answer.
     pub fn quit(&self) {
         self.quitting.set(true);
-        for idle in self.idle.borrow().iter().flatten() {
-            idle.stream.end_reading();
+        let now = clock::now();
+        for idle in self.idle.borrow_mut().iter_mut().flatten() {
+            match idle.spared_until.filter(|spared| *spared > now) {
+                None => idle.stream.end_reading(),
+                spared => idle.until = spared,
+            }
         }
     }
 
@@ -139,8 +145,11 @@ impl Shard {
     }
 
     /// Lists a connection as waiting for a request for as long as the result lives.
-    pub fn wait(&self, stream: &Stream, listen: &Rc<Address>) -> Waiting<'_> {
-        let entry = IdleConnection { stream: stream.clone(), listen: listen.clone(), until: None };
+    /// If the shard ends meanwhile, it is left open for `least` even so.
+    pub fn wait(&self, stream: &Stream, listen: &Rc<Address>, least: Duration) -> Waiting<'_> {
+        let spared_until = (!least.is_zero()).then(|| clock::now() + least);
+        let entry =
+            IdleConnection { stream: stream.clone(), listen: listen.clone(), until: None, spared_until };
         let mut idle = self.idle.borrow_mut();
         let place = match self.free.borrow_mut().pop() {
             Some(place) => {
@@ -188,7 +197,8 @@ impl Waiting<'_> {
     /// From now on the shard's sweep ends the wait, at `until` or up to a second later.
     pub fn until(&self, until: Instant) {
         if let Some(idle) = &mut self.shard.idle.borrow_mut()[self.place] {
-            idle.until = Some(until);
+            let ends = if self.shard.quitting.get() { idle.spared_until } else { None };
+            idle.until = Some(ends.map_or(until, |spared| spared.min(until)));
         }
     }
 }

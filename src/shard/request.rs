@@ -29,6 +29,8 @@ pub enum After {
     KeepAlive {
         /// How long.
         timeout: Duration,
+        /// For how long it does so even while the shard ends.
+        least: Duration,
         /// What of it has come already.
         rest: Buffer,
     },
@@ -119,10 +121,10 @@ async fn finish(shard: &Rc<Shard>, x: &mut Exchange, stream: &Stream, sent: Sent
         Sent::Silent => return After::Close,
         Sent::All => {}
     }
-    let timeout = settings.keepalive_timeout;
+    let (timeout, least) = (settings.keepalive_timeout, settings.keepalive_min_timeout);
     let lingering = settings.lingering_close;
     let (time, pause) = (settings.lingering_time, settings.lingering_timeout);
-    let keep_alive = x.keep_alive && !shard.is_quitting();
+    let keep_alive = x.keep_alive && !timeout.is_zero() && !shard.is_quitting();
     let pending = x.body_pending();
     if keep_alive && pending && !Box::pin(drain::body(x, time, pause)).await {
         return After::Close;
@@ -148,7 +150,7 @@ async fn finish(shard: &Rc<Shard>, x: &mut Exchange, stream: &Stream, sent: Sent
         Source::H1(body) => body.into_parts().1,
         Source::None => Buffer::default(),
     };
-    After::KeepAlive { timeout, rest }
+    After::KeepAlive { timeout, least, rest }
 }
 
 fn log(x: &Exchange) {
@@ -276,12 +278,8 @@ fn begin(generation: &Rc<Generation>, site: usize, x: &mut Exchange, stream: &St
             return Err(400);
         }
     }
-    let settings = &x.here.settings;
-    let connection = &x.connection;
-    x.keep_alive = x.head.keep_alive
-        && !settings.keepalive_timeout.is_zero()
-        && connection.requests.get() < settings.keepalive_requests
-        && clock::now().saturating_duration_since(connection.started) < settings.keepalive_time;
+    // What the location says about it comes when it is found.
+    x.keep_alive = x.head.keep_alive;
     Ok(())
 }
 

@@ -9,11 +9,12 @@ use super::generation::Generation;
 use crate::base::clock;
 use crate::base::limits::{RELOCATIONS_MAX, SUBREQUEST_BODY_MAX, SUBREQUEST_DEPTH_MAX};
 use crate::base::process_settings::Level;
-use crate::http::{Framing, Known, Method};
+use crate::http::{Framing, Known, Method, Version, status};
 use crate::net::deadline::Elapsed;
 use crate::net::stream::Quiet;
 use crate::pipeline::answer::{Answer, Body};
 use crate::pipeline::body::{RequestBody, Source};
+use crate::pipeline::browser::Browser;
 use crate::pipeline::exchange::{Exchange, Recycled};
 use crate::pipeline::redirect;
 use crate::pipeline::settings::{ErrorPage, Satisfy, ServerTokens};
@@ -220,7 +221,7 @@ fn find_location(g: &Rc<Generation>, x: &mut Exchange) -> Flow {
         Destination::Nowhere => server.own,
         Destination::Location(id) | Destination::Slash(id) => id,
     };
-    x.here = g.here(id).clone();
+    x.enter(g.here(id));
     let settings = &x.here.settings;
     if settings.internal && !x.internal {
         return Flow::Answer(Answer::Status(404));
@@ -285,7 +286,7 @@ fn relocate(g: &Rc<Generation>, x: &mut Exchange, relocation: Relocation) -> Sto
     match relocation {
         Relocation::Uri { uri, args } => {
             x.relocate(&uri, args.as_deref());
-            x.here = g.here(g.plan.servers[x.server].own).clone();
+            x.enter(g.here(g.plan.servers[x.server].own));
             Stop::Relocated(Start::ServerRewrite)
         }
         Relocation::Named(name) => {
@@ -293,7 +294,7 @@ fn relocate(g: &Rc<Generation>, x: &mut Exchange, relocation: Relocation) -> Sto
                 x.log(Level::Error, format_args!("could not find named location \"@{name}\""));
                 return Stop::Answer(page(x, 500));
             };
-            x.here = g.here(id).clone();
+            x.enter(g.here(id));
             x.internal = true;
             x.uri_is_original = false;
             Stop::Relocated(Start::Location)
@@ -317,7 +318,8 @@ fn stand_in(g: &Rc<Generation>, x: &mut Exchange, status: u16) -> Stop {
     let here = x.here.clone();
     let wanted = here.settings.error_pages.iter().find(|page| page.statuses.contains(&status));
     let Some(error_page) = wanted.filter(|_| !x.in_error_page && x.relocations < RELOCATIONS_MAX) else {
-        return Stop::Answer(page(x, status));
+        let refresh = if matches!(status, 301 | 302) { refresh(x) } else { None };
+        return Stop::Answer(refresh.unwrap_or_else(|| page(x, status)));
     };
     if !here.settings.recursive_error_pages {
         x.in_error_page = true;
@@ -351,9 +353,25 @@ fn serve_error_page(g: &Rc<Generation>, x: &mut Exchange, error_page: &ErrorPage
                 x.error_status.take().filter(|s| matches!(s, 301 | 302 | 303 | 307 | 308)).unwrap_or(302);
             x.answer.clear();
             x.answer.fields.push_known(Known::Location, b"Location", &target);
-            Stop::Answer(page(x, redirect))
+            Stop::Answer(refresh(x).unwrap_or_else(|| page(x, redirect)))
         }
     }
+}
+
+/// The page that sends MSIE on, in place of a redirect, where `msie_refresh` wants it.
+fn refresh(x: &mut Exchange) -> Option<Answer> {
+    if !x.here.settings.msie_refresh || !Browser::of(x).msie {
+        return None;
+    }
+    let mut body = Vec::new();
+    status::refresh_page(x.answer.fields.find(Known::Location)?, &mut body);
+    x.answer.fields.remove(Known::Location);
+    x.answer.status = 200;
+    x.answer.reason.clear();
+    x.answer.content_type.clear();
+    x.answer.content_type.extend_from_slice(b"text/html");
+    x.answer.length = Some(body.len() as u64);
+    Some(Answer::Ready(Body::Bytes(body)))
 }
 
 /// The built-in page for a status. Fields that the step has put into the answer stay.
@@ -363,7 +381,13 @@ fn page(x: &mut Exchange, status: u16) -> Answer {
         ServerTokens::On | ServerTokens::Build => crate::SERVER_VERSION,
     };
     let mut body = Vec::new();
-    let has_page = crate::http::status::error_page(status, token, &mut body);
+    let has_page = status::error_page(status, token, &mut body);
+    if has_page && status >= 400 && x.here.settings.msie_padding && x.version() >= Version::Http10 {
+        let browser = Browser::of(x);
+        if browser.msie || browser.chrome {
+            status::padding(&mut body);
+        }
+    }
     x.answer.status = status;
     x.answer.reason.clear();
     x.answer.content_type.clear();

@@ -10,6 +10,7 @@ mod harness;
 
 mod access;
 mod access_log;
+mod browsers;
 mod command_line;
 mod error_log;
 mod flow;

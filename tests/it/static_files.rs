@@ -185,3 +185,21 @@ fn added_headers_on_a_file() {
     assert_eq!(server.get("/a.html").get("x-a"), Some("one"));
     assert_eq!(server.get("/absent").get("x-a"), None);
 }
+
+#[test]
+fn relative_root_of_a_variable_is_below_the_prefix_too() {
+    let server = site(
+        "location /sub/ { root $arg_root; } location ~ ^/whole/(.+) { alias $arg_root/$1; }
+         location /shown { return 200 $document_root; root $arg_root; }",
+    );
+    let dir = server.path("");
+    for (target, text) in [
+        ("/sub/page.html?root=www", "page"),
+        ("/whole/other?root=www", "bytes"),
+        (&format!("/sub/page.html?root={dir}/www"), "page"),
+    ] {
+        assert_eq!(server.get(target).text(), text, "{target}");
+    }
+    let shown = server.get("/shown?root=www").text();
+    assert_eq!(shown, format!("{}/www", dir.trim_end_matches('/')));
+}

@@ -4,8 +4,8 @@ use super::main_context::error_logs;
 use crate::base::limits::REQUEST_FIELDS_MAX;
 use crate::conf::{Context, Diagnostic, Directive, Place, Scope, Word, value};
 use crate::pipeline::settings::{
-    BodyFile, ErrorPage, IfModifiedSince, LIMIT_RATE_PLACE, Lingering, MediaTypes, Root, Satisfy,
-    ServerFacts, ServerTokens, Settings,
+    BodyFile, Directory, ErrorPage, IfModifiedSince, KeepaliveDisable, LIMIT_RATE_PLACE, Lingering,
+    MediaTypes, Root, Satisfy, ServerFacts, ServerTokens, Settings,
 };
 use crate::pipeline::template::Template;
 use crate::plan::builder::Builder;
@@ -72,6 +72,8 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
         keepalive_header_s: keepalive.1,
         keepalive_requests: scope.number("keepalive_requests", 1000)?,
         keepalive_time: time(scope, "keepalive_time", 3_600_000)?,
+        keepalive_disable: keepalive_disable(scope)?,
+        keepalive_min_timeout: time(scope, "keepalive_min_timeout", 0)?,
         lingering_close: scope.one_of(
             "lingering_close",
             &[("off", Lingering::Off), ("on", Lingering::On), ("always", Lingering::Always)],
@@ -87,6 +89,8 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
             &[("on", ServerTokens::On), ("off", ServerTokens::Off), ("build", ServerTokens::Build)],
             ServerTokens::On,
         )?,
+        msie_padding: scope.flag("msie_padding", true)?,
+        msie_refresh: scope.flag("msie_refresh", false)?,
         types: types(scope, b),
         default_type: scope.word("default_type").unwrap_or("text/plain").as_bytes().into(),
         etag: scope.flag("etag", true)?,
@@ -192,28 +196,54 @@ fn keepalive_timeout(scope: &Scope<'_>) -> Result<(Duration, Option<u64>), Diagn
     Ok((timeout, Some(header)))
 }
 
+fn keepalive_disable(scope: &Scope<'_>) -> Result<KeepaliveDisable, Diagnostic> {
+    let Some(directive) = scope.one("keepalive_disable") else {
+        return Ok(KeepaliveDisable { msie6: true, safari: false });
+    };
+    let mut disable = KeepaliveDisable { msie6: false, safari: false };
+    for word in &directive.args {
+        match word.text.as_str() {
+            "none" => {}
+            "msie6" => disable.msie6 = true,
+            "safari" => disable.safari = true,
+            other => {
+                let message = format!("invalid value \"{other}\"");
+                return Err(scope.error_at(directive, word, message).with_hint("one of: none, msie6, safari"));
+            }
+        }
+    }
+    Ok(disable)
+}
+
 fn root(scope: &Scope<'_>, name: &str, b: &mut Builder<'_>) -> Result<Root, Diagnostic> {
     if let Some(directive) = scope.here("alias").next() {
         if let Some(other) = scope.here("root").next() {
             return Err(scope
                 .error(other, "\"root\" directive is duplicate, \"alias\" directive was specified earlier"));
         }
-        let path = path_template(directive, b)?;
+        let path = directory(directive, b)?;
         let regex = scope.directive().is_some_and(is_regex);
         return Ok(if regex { Root::AliasWhole(path) } else { Root::Alias(path, name.len()) });
     }
     Ok(Root::Root(match scope.one("root") {
-        Some(directive) => path_template(directive, b)?,
-        None => Template::literal(b.path("html").into_os_string().into_encoded_bytes()),
+        Some(directive) => directory(directive, b)?,
+        None => {
+            let path = Template::literal(b.path("html").into_os_string().into_encoded_bytes());
+            Directory { path, prefix: None }
+        }
     }))
 }
 
-fn path_template(directive: &Directive, b: &mut Builder<'_>) -> Result<Template, Diagnostic> {
+fn directory(directive: &Directive, b: &mut Builder<'_>) -> Result<Directory, Diagnostic> {
     let Some(word) = directive.args.first() else {
         return Err(b.directive_error(directive, "a path is missing"));
     };
     if word.text.starts_with('$') {
-        return b.template(word);
+        let mut prefix = b.path("").into_os_string().into_encoded_bytes();
+        if prefix.last() != Some(&b'/') {
+            prefix.push(b'/');
+        }
+        return Ok(Directory { path: b.template(word)?, prefix: Some(prefix.into()) });
     }
     let path = b.path(&word.text);
     let mut text = path.to_string_lossy().into_owned();
@@ -221,7 +251,7 @@ fn path_template(directive: &Directive, b: &mut Builder<'_>) -> Result<Template,
     if directive.name.text == "root" && text.len() > 1 && text.ends_with('/') {
         text.pop();
     }
-    b.template_of(&text, word)
+    Ok(Directory { path: b.template_of(&text, word)?, prefix: None })
 }
 
 /// The tables made so far, by the place of their block: all the locations that a block holds for
