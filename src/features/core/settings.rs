@@ -208,7 +208,9 @@ fn keepalive_disable(scope: &Scope<'_>) -> Result<KeepaliveDisable, Diagnostic> 
             "safari" => disable.safari = true,
             other => {
                 let message = format!("invalid value \"{other}\"");
-                return Err(scope.error_at(directive, word, message).with_hint("one of: none, msie6, safari"));
+                return Err(scope
+                    .error_at(directive, word, message)
+                    .with_hint("one of: none, msie6, safari"));
             }
         }
     }
