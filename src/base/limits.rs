@@ -34,6 +34,14 @@ pub const RELOCATIONS_MAX: u32 = 10;
 /// Depth of subrequests: nginx's NGX_HTTP_MAX_SUBREQUESTS.
 pub const SUBREQUEST_DEPTH_MAX: u32 = 50;
 
+/// Variables that are derived from one another, the one within the other: nginx's
+/// `ngx_http_variable_depth`. A `map` may lead back to itself.
+pub const VARIABLE_DEPTH_MAX: u32 = 100;
+
+/// Derivations for one value: volatile variables that each read the one before twice would go through
+/// 2^100 of them within that depth. What is not volatile is worked out once.
+pub const VARIABLE_EVALUATIONS_MAX: u32 = 10_000;
+
 /// Bytes of a subrequest's answer that are kept in memory: nginx's `subrequest_output_buffer_size`
 /// defaults to one page; a verdict needs no body, so this is generous.
 pub const SUBREQUEST_BODY_MAX: usize = 64 * 1024;

@@ -6,6 +6,7 @@ pub mod auth_request;
 pub mod core;
 pub mod headers;
 pub mod index;
+pub mod map;
 pub mod proxy;
 pub mod refused;
 pub mod rewrite;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 pub const ALL: &[&Feature] = &[
     &core::FEATURE,
     &variables::FEATURE,
+    &map::FEATURE,
     &upstream::FEATURE,
     &rewrite::FEATURE,
     &access::FEATURE,

@@ -1,9 +1,11 @@
 //! What a feature keeps per shard: pools, balancers, counters, log buffers. Reached by a typed slot
 //! that was given out when the configuration was compiled, so there is no look-up by name and no lock.
 
+use super::variable::Derived;
 use crate::net::sockets::Logs;
 use std::any::Any;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 /// The place of one feature's per-shard state.
 pub struct Slot<T> {
@@ -37,6 +39,8 @@ pub struct ShardFacts<'a> {
 #[derive(Default)]
 pub struct Layout {
     makers: Vec<Make>,
+    /// The derived variables by their places.
+    pub derived: Arc<[Option<Derived>]>,
 }
 
 impl Layout {
@@ -51,13 +55,15 @@ impl Layout {
 
     /// Makes one shard's states.
     pub fn build(&self, facts: &ShardFacts<'_>) -> Locals {
-        Locals { states: self.makers.iter().map(|make| make(facts)).collect() }
+        let states = self.makers.iter().map(|make| make(facts)).collect();
+        Locals { states, derived: self.derived.clone() }
     }
 }
 
 /// One shard's states, of one generation of the configuration.
 pub struct Locals {
     states: Vec<Box<dyn Any>>,
+    derived: Arc<[Option<Derived>]>,
 }
 
 impl Locals {
@@ -65,5 +71,11 @@ impl Locals {
     #[inline]
     pub fn at<T: 'static>(&self, slot: Slot<T>) -> &T {
         self.states[slot.index].downcast_ref().expect("a slot is used with its own layout")
+    }
+
+    /// How the variable at a place is derived, if it is.
+    #[inline]
+    pub fn derived(&self, place: usize) -> Option<&Derived> {
+        self.derived.get(place)?.as_ref()
     }
 }

@@ -44,8 +44,8 @@ impl Pace {
 pub fn client_rate(x: &Exchange) -> u64 {
     let settings = &x.here.settings;
     let assigned = || {
-        let text = std::str::from_utf8(x.values.at(settings.limit_rate_place)?).ok()?;
-        value::size(text)
+        let text = x.values.at(settings.limit_rate_place)?;
+        value::size(std::str::from_utf8(&text).ok()?)
     };
     x.limit_rate.or_else(assigned).unwrap_or_else(|| size(settings.limit_rate.as_ref(), x))
 }

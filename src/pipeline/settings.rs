@@ -260,3 +260,20 @@ pub struct PlacedPattern {
     /// (group, place) for each named group.
     pub places: Vec<(usize, usize)>,
 }
+
+impl PlacedPattern {
+    /// Matches `subject`; the groups are left where variables find them. A named group that took no
+    /// part is empty then.
+    ///
+    /// # Errors
+    /// PCRE's match error, above all the match limit.
+    pub fn search(&self, x: &Exchange, subject: &[u8]) -> Result<bool, String> {
+        if !x.matched.search(&self.pattern, subject)? {
+            return Ok(false);
+        }
+        for &(group, place) in &self.places {
+            x.values.set(place, x.matched.span(group).map_or(&[], |span| span.of(subject)));
+        }
+        Ok(true)
+    }
+}

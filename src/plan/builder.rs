@@ -9,7 +9,7 @@ use crate::pipeline::pattern::Pattern;
 use crate::pipeline::settings::{PlacedPattern, ServerFacts, Settings};
 use crate::pipeline::step::{HeaderFilter, LogStep, Phase, QuickStep, Step, WaitingStep};
 use crate::pipeline::template::{Part, Template};
-use crate::pipeline::variable::{Variable, VariableSpec};
+use crate::pipeline::variable::{Derive, Derived, Variable, VariableSpec};
 use ahash::AHashMap;
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
@@ -27,18 +27,25 @@ pub struct Builder<'a> {
     exact: AHashMap<&'static str, &'static VariableSpec>,
     families: Vec<&'static VariableSpec>,
     places: AHashMap<String, Place>,
+    derived: Vec<Option<Derived>>,
     stores: AHashMap<TypeId, Box<dyn Any>>,
-    pub(super) layout: Layout,
+    layout: Layout,
     pub(super) log_files: Vec<PathBuf>,
     pub(super) locations: Vec<Arc<Settings>>,
     open: Option<Settings>,
     server: Option<Arc<ServerFacts>>,
 }
 
+/// Variables of nginx's own whose names a block may take.
+const CHANGEABLE: [&str; 2] = ["args", "limit_rate"];
+
 /// A variable of the exchange's own: known by name before, or after, it is defined.
+#[derive(Default)]
 struct Place {
     index: usize,
     defined: bool,
+    /// A named group took the name after whatever it was derived from.
+    captured: bool,
     first_use: Option<Word>,
 }
 
@@ -58,6 +65,7 @@ impl<'a> Builder<'a> {
             exact: exact.into_iter().map(|spec| (spec.name, spec)).collect(),
             families,
             places: AHashMap::new(),
+            derived: Vec::new(),
             stores: AHashMap::new(),
             layout: Layout::default(),
             log_files: Vec::new(),
@@ -172,20 +180,77 @@ impl<'a> Builder<'a> {
             return Variable::Computed { eval: spec.eval, argument: lower[spec.name.len()..].into() };
         }
         let index = self.places.len();
-        self.places.insert(lower, Place { index, defined: false, first_use: Some(word.clone()) });
+        self.places.insert(lower, Place { index, first_use: Some(word.clone()), ..Place::default() });
         Variable::Place(index)
     }
 
     /// Defines a variable of the exchange's own and returns its place.
     pub fn define(&mut self, name: &str) -> usize {
-        let index = self.places.len();
-        let place = self.places.entry(name.to_ascii_lowercase()).or_insert(Place {
-            index,
-            defined: true,
-            first_use: None,
-        });
+        let place = self.place(name);
         place.defined = true;
         place.index
+    }
+
+    fn place(&mut self, name: &str) -> &mut Place {
+        let index = self.places.len();
+        let name = name.to_ascii_lowercase();
+        self.places.entry(name).or_insert_with(|| Place { index, ..Place::default() })
+    }
+
+    /// Declares the variable that `word` names (with its `$`) as one that a block defines, and returns
+    /// its place. Features declare all of theirs first, so that each is known wherever it is used.
+    ///
+    /// # Errors
+    /// A word that is no variable, and a variable that is another feature's own.
+    pub fn declare(&mut self, word: &Word) -> Result<usize, Diagnostic> {
+        let Some(name) = word.text.strip_prefix('$') else {
+            return Err(self.error(word, format!("invalid variable name \"{}\"", word.text)));
+        };
+        if name.is_empty() {
+            return Err(self.error(word, "invalid variable name \"$\""));
+        }
+        let lower = name.to_ascii_lowercase();
+        if self.is_offered(&lower) && !CHANGEABLE.contains(&lower.as_str()) {
+            return Err(self.error(word, format!("the duplicate \"{name}\" variable")));
+        }
+        let place = self.place(&lower);
+        (place.defined, place.captured) = (true, false);
+        Ok(place.index)
+    }
+
+    /// Says how the variable that was declared with this word is worked out. Of two blocks with the
+    /// same name the last one counts, and a named group behind it takes the name away.
+    pub fn derive(&mut self, word: &Word, volatile: bool, by: impl Derive + 'static) {
+        let name = word.text.trim_start_matches('$').to_ascii_lowercase();
+        let place = self.place(&name);
+        let (index, captured) = (place.index, place.captured);
+        if !captured {
+            let derived = Derived { name: name.into(), volatile, by: Box::new(by) };
+            *self.derived_at(index) = Some(derived);
+        }
+    }
+
+    fn derived_at(&mut self, index: usize) -> &mut Option<Derived> {
+        if self.derived.len() <= index {
+            self.derived.resize_with(index + 1, || None);
+        }
+        &mut self.derived[index]
+    }
+
+    /// Defines the variable of a named group.
+    fn capture(&mut self, name: &str) -> usize {
+        let place = self.place(name);
+        (place.defined, place.captured) = (true, true);
+        let index = place.index;
+        *self.derived_at(index) = None;
+        index
+    }
+
+    /// The shards' states, with the derived variables; for the end.
+    pub(super) fn layout(&mut self) -> Layout {
+        let mut layout = std::mem::take(&mut self.layout);
+        layout.derived = std::mem::take(&mut self.derived).into();
+        layout
     }
 
     /// Whether a feature offers a variable of exactly this name.
@@ -217,7 +282,7 @@ impl<'a> Builder<'a> {
         let pattern = Pattern::new(source, caseless)
             .map_err(|e| self.error(word, format!("pcre2_compile() failed: {e}")))?;
         let named: Vec<(String, usize)> = pattern.named().to_vec();
-        let places = named.into_iter().map(|(name, group)| (group, self.define(&name))).collect();
+        let places = named.into_iter().map(|(name, group)| (group, self.capture(&name))).collect();
         Ok(PlacedPattern { pattern, places })
     }
 

@@ -59,6 +59,7 @@ pub fn compile(
     process.uses_stderr =
         to_stderr(&process.error_logs) || b.locations.iter().any(|place| to_stderr(&place.error_logs));
     let (listens, sites) = listen::fold(sites);
+    let layout = b.layout();
     Ok(Plan {
         process,
         worker_connections,
@@ -67,7 +68,7 @@ pub fn compile(
         sites,
         servers,
         locations: b.locations,
-        layout: b.layout,
+        layout,
     })
 }
 

@@ -3,7 +3,6 @@
 //! default server.
 
 use crate::pipeline::exchange::Exchange;
-use crate::pipeline::pattern::Groups;
 use crate::pipeline::settings::PlacedPattern;
 use ahash::AHashMap;
 use std::sync::Arc;
@@ -79,17 +78,9 @@ impl Names {
         if let Some(server) = self.wildcard(host) {
             return server;
         }
-        let mut groups = Groups::default();
         for (placed, server) in &self.regexes {
             // A pattern that reaches its bound decides nothing; the next name may.
-            if placed.pattern.matches(host, &mut groups).unwrap_or(false) {
-                for &(group, place) in &placed.places {
-                    if let Some(span) = groups.at(group) {
-                        x.values.set(place, span.of(&x.host));
-                    }
-                }
-                x.matched.subject.clone_from(&x.host);
-                x.matched.groups = groups;
+            if placed.search(x, host).unwrap_or(false) {
                 return *server;
             }
         }

@@ -4,7 +4,6 @@
 
 use super::LocationId;
 use crate::pipeline::exchange::Exchange;
-use crate::pipeline::pattern::Groups;
 use crate::pipeline::settings::PlacedPattern;
 use ahash::AHashMap;
 use matchit::Router as Tree;
@@ -141,12 +140,10 @@ impl Router {
                 return Ok(found);
             }
         }
-        let mut groups = Groups::default();
         for regex in &self.regexes {
-            if !regex.pattern.pattern.matches(&x.uri, &mut groups)? {
+            if !regex.pattern.search(x, &x.uri)? {
                 continue;
             }
-            take_groups(x, &regex.pattern, groups);
             if let Some(nested) = &regex.nested {
                 match nested.search(x)? {
                     Found::Nothing => {}
@@ -158,18 +155,6 @@ impl Router {
         }
         Ok(found)
     }
-}
-
-/// Puts the groups of a match of the path where variables find them.
-pub fn take_groups(x: &mut Exchange, placed: &PlacedPattern, groups: Groups) {
-    for &(group, place) in &placed.places {
-        if let Some(span) = groups.at(group) {
-            x.values.set(place, span.of(&x.uri));
-        }
-    }
-    x.matched.subject.clear();
-    x.matched.subject.extend_from_slice(&x.uri);
-    x.matched.groups = groups;
 }
 
 /// Prefixes in a radix tree. matchit's catch-all does not match an empty rest, so each prefix is

@@ -433,11 +433,14 @@ fn ask<'a>(
         sub.depth = x.depth + 1;
         sub.source = Source::None;
         sub.body = RequestBody::Memory(Vec::new());
+        // As in nginx, its variables are those of the request that asks.
+        sub.values.swap(&x.values);
         let answer = run(g, &mut sub).await;
         let mut result = Asked::default();
         if let Answer::Ready(body) = answer {
             result.body = collect(&mut sub, body).await;
         }
+        x.values.swap(&sub.values);
         std::mem::swap(&mut result.head, &mut sub.answer);
         result
     })

@@ -21,6 +21,7 @@ mod http1_refused;
 mod language;
 mod listen;
 mod location;
+mod maps;
 mod proxy_failure;
 mod proxy_request;
 mod proxy_response;

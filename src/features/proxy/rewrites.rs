@@ -5,7 +5,6 @@ use super::settings::Target;
 use crate::base::process_settings::Level;
 use crate::conf::{Context, Diagnostic, Directive, Scope, Word};
 use crate::pipeline::exchange::Exchange;
-use crate::pipeline::pattern::Groups;
 use crate::pipeline::settings::PlacedPattern;
 use crate::pipeline::template::Template;
 use crate::plan::builder::Builder;
@@ -64,26 +63,12 @@ pub fn apply(rewrites: &[Rewrite], x: &mut Exchange, value: &mut Vec<u8>, start:
 }
 
 /// Matches a text; the groups are left where variables find them.
-pub fn matches(x: &mut Exchange, placed: &PlacedPattern, subject: &[u8]) -> bool {
-    let mut groups = Groups::default();
-    match placed.pattern.matches(subject, &mut groups) {
-        Ok(true) => {}
-        Ok(false) => return false,
-        Err(e) => {
-            let shown = String::from_utf8_lossy(subject);
-            x.log(Level::Error, format_args!("pcre2_match() failed: {e} on \"{shown}\""));
-            return false;
-        }
-    }
-    for &(group, place) in &placed.places {
-        if let Some(span) = groups.at(group) {
-            x.values.set(place, span.of(subject));
-        }
-    }
-    x.matched.subject.clear();
-    x.matched.subject.extend_from_slice(subject);
-    x.matched.groups = groups;
-    true
+pub fn matches(x: &Exchange, placed: &PlacedPattern, subject: &[u8]) -> bool {
+    placed.search(x, subject).unwrap_or_else(|e| {
+        let shown = String::from_utf8_lossy(subject);
+        x.log(Level::Error, format_args!("pcre2_match() failed: {e} on \"{shown}\""));
+        false
+    })
 }
 
 /// The rewrites of `Location` and `Refresh` that hold here.
