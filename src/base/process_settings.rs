@@ -3,8 +3,10 @@
 
 use std::path::PathBuf;
 
+use super::address::Address;
+
 /// The severity of a line of the error log, as `error_log` names it; lower is graver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)]
 pub enum Level {
     Emerg = 1,
@@ -37,6 +39,25 @@ pub enum LogTarget {
     File(PathBuf),
     /// Standard error.
     Stderr,
+    /// A syslog server.
+    Syslog(Syslog),
+}
+
+/// What `syslog:server=...` says, with defaults applied.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Syslog {
+    /// Where datagrams are sent.
+    pub server: Address,
+    /// The same as it was written, for messages.
+    pub name: String,
+    /// `facility=`: 0 (kern) to 23 (local7), RFC 3164, 4.1.1.
+    pub facility: u8,
+    /// `severity=`: that of the access log's lines; a line of the error log has its own.
+    pub severity: Level,
+    /// `tag=`.
+    pub tag: String,
+    /// Whether messages name this host: not with `nohostname`.
+    pub hostname: bool,
 }
 
 /// One `error_log` line.

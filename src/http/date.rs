@@ -143,6 +143,20 @@ pub fn error_log(unix_s: i64, offset_s: i32) -> [u8; 19] {
     pen.room
 }
 
+/// The time of a syslog message (RFC 3164, 4.1.2): `Nov 22 18:00:00`, a day below ten with a space.
+pub fn syslog(unix_s: i64, offset_s: i32) -> [u8; 15] {
+    let p = parts(unix_s.saturating_add(offset_s.into()));
+    let mut pen = Pen::new();
+    pen.text(name(&MONTHS, p.month - 1)).text(b" ");
+    if p.day < 10 {
+        pen.text(b" ").text(&[b'0' + p.day as u8]);
+    } else {
+        pen.two(p.day);
+    }
+    pen.text(b" ").clock(&p);
+    pen.room
+}
+
 /// Reads any of the three dates of HTTP (RFC 9110, 5.6.7):
 /// `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT`, `Sun Nov  6 08:49:37 1994`.
 /// As in nginx the name of the day is not looked at, nor what follows the time in the first two; years
@@ -254,6 +268,8 @@ mod tests {
         assert_eq!(text(iso8601(NOW, 0)), "2026-11-22T18:00:00+00:00");
         assert_eq!(text(iso8601(NOW, 20_700)), "2026-11-22T23:45:00+05:45");
         assert_eq!(text(error_log(NOW, 3600)), "2026/11/22 19:00:00");
+        assert_eq!(text(syslog(NOW, 0)), "Nov 22 18:00:00");
+        assert_eq!(text(syslog(NOW - 20 * 86_400, 3600)), "Nov  2 19:00:00");
     }
 
     #[test]

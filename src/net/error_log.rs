@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::base::process_settings::Level;
+use crate::http::date;
 use crate::net::log_file::LogFile;
+use crate::net::syslog::SyslogSocket;
 use crate::net::timezone::utc_offset_s;
 
 /// Bytes of one line with its line feed; what is longer is cut. nginx's NGX_MAX_ERROR_STR.
@@ -21,11 +23,20 @@ thread_local! {
     static SHOWN: Cell<(u64, [u8; TIME_BYTES])> = const { Cell::new((0, [0; TIME_BYTES])) };
 }
 
-/// Where error lines go: any number of files, each with the least grave level it takes.
+/// One place that error lines go to.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A file, or standard error.
+    File(Arc<LogFile>),
+    /// A syslog server.
+    Syslog(Arc<SyslogSocket>),
+}
+
+/// Where error lines go: any number of places, each with the least grave level it takes.
 /// Cloning costs one reference count.
 #[derive(Clone, Debug)]
 pub struct ErrorLog {
-    targets: Arc<[(Arc<LogFile>, Level)]>,
+    targets: Arc<[(Target, Level)]>,
     /// The least grave level that any target takes; `None` without a target.
     least: Option<Level>,
     console: bool,
@@ -33,7 +44,7 @@ pub struct ErrorLog {
 
 impl ErrorLog {
     /// A log with these targets.
-    pub fn new(targets: Vec<(Arc<LogFile>, Level)>) -> ErrorLog {
+    pub fn new(targets: Vec<(Target, Level)>) -> ErrorLog {
         let least = targets.iter().map(|(_, level)| *level).max();
         ErrorLog { targets: targets.into(), least, console: false }
     }
@@ -41,7 +52,8 @@ impl ErrorLog {
     /// The same log which also shows lines of level `warn` and graver on standard error, as
     /// `octroi: [emerg] ...`, while an operator may still be looking at it.
     pub fn with_console(mut self, console: bool) -> ErrorLog {
-        self.console = console && !self.targets.iter().any(|(file, _)| file.is_stderr());
+        let is_stderr = |target: &Target| matches!(target, Target::File(file) if file.is_stderr());
+        self.console = console && !self.targets.iter().any(|(target, _)| is_stderr(target));
         self
     }
 
@@ -61,16 +73,12 @@ impl ErrorLog {
     pub fn write(&self, level: Level, connection: Option<u64>, message: fmt::Arguments<'_>) {
         if self.enabled(level) {
             let mut line = Line::new();
-            line.put(&shown_now());
-            let _ = write!(line, " [{}] {}#{}: ", level.name(), std::process::id(), thread_id());
-            if let Some(number) = connection {
-                let _ = write!(line, "*{number} ");
-            }
+            line.begin(level, connection);
             let _ = line.write_fmt(message);
             let line = line.ended();
-            for (file, least) in self.targets.iter() {
+            for (target, least) in self.targets.iter() {
                 if level <= *least {
-                    file.write(line);
+                    self.write_to(target, level, line);
                 }
             }
         }
@@ -78,6 +86,40 @@ impl ErrorLog {
             let mut line = Line::new();
             let _ = write!(line, "octroi: [{}] {message}", level.name());
             let _ = rustix::io::write(io::stderr(), line.ended());
+        }
+    }
+}
+
+impl ErrorLog {
+    fn write_to(&self, target: &Target, level: Level, line: &[u8]) {
+        match target {
+            Target::File(file) => drop(file.write(line)),
+            Target::Syslog(socket) => {
+                let line = line.strip_suffix(b"\n").unwrap_or(line);
+                let mut message = Vec::with_capacity(LINE_BYTES_MAX + 128);
+                socket.begin(level, &mut message);
+                message.extend_from_slice(line);
+                if let Err(failure) = socket.send(&message)
+                    && socket.is_due()
+                {
+                    self.note_to_files(&failure);
+                }
+            }
+        }
+    }
+
+    /// Says in the files of this log, and in no syslog, what went wrong with one.
+    fn note_to_files(&self, what: &dyn fmt::Display) {
+        let mut line = Line::new();
+        line.begin(Level::Alert, None);
+        let _ = write!(line, "{what}");
+        let line = line.ended();
+        for (target, least) in self.targets.iter() {
+            if let Target::File(file) = target
+                && Level::Alert <= *least
+            {
+                file.write(line);
+            }
         }
     }
 }
@@ -106,34 +148,8 @@ fn shown_now() -> [u8; TIME_BYTES] {
     if last == second && last != 0 {
         return text;
     }
-    let text = calendar_text(second as i64 + i64::from(utc_offset_s(second as i64)));
+    let text = date::error_log(second as i64, utc_offset_s(second as i64));
     SHOWN.set((second, text));
-    text
-}
-
-/// `local_s` seconds after the epoch of the local calendar, as `2026/11/22 18:00:00`.
-fn calendar_text(local_s: i64) -> [u8; TIME_BYTES] {
-    let (days, second) = (local_s.div_euclid(86_400), local_s.rem_euclid(86_400));
-    // Days are counted from 1 March of year 0, so that the leap day ends a year; 146,097 days are
-    // the 400 years after which the Gregorian calendar repeats itself.
-    let days = days + 719_468;
-    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, year) = if month < 10 { (month + 3, year) } else { (month - 9, year + 1) };
-    let mut line = Line::new();
-    let _ = write!(
-        line,
-        "{:04}/{month:02}/{day:02} {:02}:{:02}:{:02}",
-        (era * 400 + year).clamp(0, 9999),
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    );
-    let mut text = [b' '; TIME_BYTES];
-    text.copy_from_slice(&line.bytes[..TIME_BYTES]);
     text
 }
 
@@ -146,6 +162,15 @@ struct Line {
 impl Line {
     fn new() -> Line {
         Line { bytes: [0; LINE_BYTES_MAX], length: 0 }
+    }
+
+    /// `2026/11/22 18:00:00 [notice] PID#TID: *CONNECTION `
+    fn begin(&mut self, level: Level, connection: Option<u64>) {
+        self.put(&shown_now());
+        let _ = write!(self, " [{}] {}#{}: ", level.name(), std::process::id(), thread_id());
+        if let Some(number) = connection {
+            let _ = write!(self, "*{number} ");
+        }
     }
 
     fn put(&mut self, bytes: &[u8]) {
@@ -177,7 +202,7 @@ mod tests {
 
     fn captured(level: Level, write: impl FnOnce(&ErrorLog)) -> String {
         let (mut reader, writer) = io::pipe().unwrap();
-        let log = ErrorLog::new(vec![(LogFile::new(writer.into(), PathBuf::from("pipe")), level)]);
+        let log = ErrorLog::new(vec![(Target::File(LogFile::new(writer.into(), PathBuf::from("pipe"))), level)]);
         write(&log);
         drop(log);
         let mut text = String::new();
@@ -195,15 +220,6 @@ mod tests {
         );
         let pid = std::process::id();
         assert_eq!(rest, format!(" [error] {pid}#{}: *7 no way\n", thread_id()));
-    }
-
-    #[test]
-    fn the_calendar_is_gregorian() {
-        assert_eq!(&calendar_text(0), b"1970/01/01 00:00:00");
-        assert_eq!(&calendar_text(1_795_370_400), b"2026/11/22 18:00:00");
-        assert_eq!(&calendar_text(1_709_251_199), b"2024/02/29 23:59:59");
-        assert_eq!(&calendar_text(951_868_800), b"2000/03/01 00:00:00");
-        assert_eq!(&calendar_text(4_107_542_399), b"2100/02/28 23:59:59");
     }
 
     #[test]

@@ -12,5 +12,6 @@ pub mod log_file;
 pub mod runtime;
 pub mod sockets;
 pub mod stream;
+pub mod syslog;
 pub mod temp_file;
 pub mod timezone;

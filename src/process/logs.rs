@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use super::os;
 use crate::base::process_settings::{Level, LogTarget, ProcessSettings};
-use crate::net::error_log::{ErrorLog, OsError};
+use crate::net::error_log::{ErrorLog, OsError, Target};
 use crate::net::log_file::LogFile;
 use crate::net::sockets::Logs;
+use crate::net::syslog::SyslogSocket;
 
 /// Permissions of a new log: nginx's NGX_FILE_DEFAULT_ACCESS.
 const MODE: u32 = 0o644;
@@ -52,7 +53,7 @@ pub fn initial(path: &Path, level: Level) -> ErrorLog {
             LogFile::stderr()
         })
     };
-    ErrorLog::new(vec![(file, level)])
+    ErrorLog::new(vec![(Target::File(file), level)])
 }
 
 /// Puts opened files to use: a path that is in use keeps its `LogFile`, so that whoever holds it
@@ -84,8 +85,9 @@ pub fn renewed(logs: &Logs, opened: Opened, log: &ErrorLog) -> Logs {
 /// The main context's error log, on files that were opened.
 pub fn error_log(settings: &ProcessSettings, logs: &Logs) -> ErrorLog {
     let target = |target: &LogTarget| match target {
-        LogTarget::File(path) => logs.get(path).map(Arc::clone),
-        LogTarget::Stderr => Some(LogFile::stderr()),
+        LogTarget::File(path) => logs.get(path).map(|file| Target::File(Arc::clone(file))),
+        LogTarget::Stderr => Some(Target::File(LogFile::stderr())),
+        LogTarget::Syslog(to) => Some(Target::Syslog(Arc::new(SyslogSocket::new(to.clone())))),
     };
     let lines = settings.error_logs.iter();
     ErrorLog::new(lines.filter_map(|line| Some((target(&line.target)?, line.level))).collect())
@@ -102,6 +104,7 @@ pub fn redirect_stderr(settings: &ProcessSettings, logs: &Logs, log: &ErrorLog) 
         match &line.target {
             LogTarget::Stderr => return,
             LogTarget::File(path) => first = first.or_else(|| logs.get(path)),
+            LogTarget::Syslog(_) => {}
         }
     }
     let Some(file) = first else { return };

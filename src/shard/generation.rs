@@ -1,9 +1,10 @@
 //! One shard's view of one generation of the configuration.
 
 use crate::base::process_settings::{ErrorLog as ErrorLogSetting, Level, LogTarget};
-use crate::net::error_log::ErrorLog;
+use crate::net::error_log::{ErrorLog, Target};
 use crate::net::log_file::LogFile;
 use crate::net::sockets::Logs;
+use crate::net::syslog::SyslogSocket;
 use crate::pipeline::local::{Locals, ShardFacts};
 use crate::pipeline::settings::Here;
 use crate::plan::{LocationId, Plan};
@@ -80,8 +81,9 @@ impl Drop for Generation {
 fn opened(lines: &[ErrorLogSetting], logs: &Logs) -> ErrorLog {
     let target = |line: &ErrorLogSetting| {
         let file = match &line.target {
-            LogTarget::File(path) => logs.get(path)?.clone(),
-            LogTarget::Stderr => LogFile::stderr(),
+            LogTarget::File(path) => Target::File(logs.get(path)?.clone()),
+            LogTarget::Stderr => Target::File(LogFile::stderr()),
+            LogTarget::Syslog(to) => Target::Syslog(Arc::new(SyslogSocket::new(to.clone()))),
         };
         Some((file, line.level))
     };

@@ -25,7 +25,7 @@ pub const DIRECTIVES: &[D] = &[
     D::new("worker_processes", MAIN, ONE, "number | auto", "1", "How many shards (threads, one per core) serve; auto: one for each CPU allowed."),
     D::new("worker_cpu_affinity", MAIN, Arity::AtLeast(1), "cpumask ... | auto [cpumask]", "", "Which CPUs each shard is pinned to."),
     D::new("worker_rlimit_nofile", MAIN, ONE, "number", "", "The worker's limit on open descriptors (RLIMIT_NOFILE)."),
-    D::new("error_log", MAIN.or(HSL), Arity::Between(1, 2), "file | stderr [level]", "logs/error.log error", "Where errors are written, and from which level on.").inherit(Inherit::Together),
+    D::new("error_log", MAIN.or(HSL), Arity::AtLeast(1), "file | stderr | syslog:server=address[,parameter=value] [debug | info | notice | warn | error | crit | alert | emerg]", "logs/error.log error", "Where errors are written, and from which level on.").inherit(Inherit::Together),
     D::new("worker_priority", MAIN, ONE, "number", "0", "The worker's scheduling priority.").accepted("shards keep the priority the process was started with"),
     D::new("worker_rlimit_core", MAIN, ONE, "size", "", "The size of a core file.").accepted("core files keep the limit the process was started with"),
     D::new("pcre_jit", MAIN, FLAG, "on | off", "off", "Whether PCRE compiles to machine code.").accepted("it always does"),

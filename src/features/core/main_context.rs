@@ -1,7 +1,8 @@
 //! The main context: what it says of the processes.
 
 use crate::base::process_settings::{Affinity, ErrorLog, Level, LogTarget, ProcessSettings, Shards};
-use crate::conf::{Context, Diagnostic, Directive, Scope};
+use super::syslog;
+use crate::conf::{Context, Diagnostic, Directive, Place, Scope};
 use crate::plan::builder::Builder;
 
 /// `worker_connections` when nothing is said.
@@ -9,6 +10,10 @@ const WORKER_CONNECTIONS: u64 = 512;
 
 /// Shards at most; CPU masks and tables are sized by it.
 const SHARDS_MAX: usize = 1024;
+
+/// The debug levels of parts of nginx.
+const DEBUG_LEVELS: [&str; 7] =
+    ["debug_core", "debug_alloc", "debug_mutex", "debug_event", "debug_http", "debug_mail", "debug_stream"];
 
 /// Modules whose feature is built in, by a part of their file's name.
 const BUILT_IN_MODULES: &[&str] = &[];
@@ -102,41 +107,81 @@ fn cpu_mask(text: &str) -> Option<Vec<usize>> {
     Some(digits.iter().rev().enumerate().filter(|(_, on)| **on).map(|(cpu, _)| cpu).collect())
 }
 
+/// What the main context says of error logs, kept for the levels below.
+#[derive(Default)]
+struct MainErrorLogs {
+    /// Its first line.
+    first: Option<Place>,
+    /// The default log beside it, if its lines name no file: nginx never goes without one.
+    default: Option<ErrorLog>,
+}
+
 /// The `error_log` lines that hold at a level; the default where there is none.
 ///
 /// # Errors
 /// A level that does not exist, a target that is not built.
 pub fn error_logs(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Vec<ErrorLog>, Diagnostic> {
-    let mut logs = Vec::new();
-    for directive in scope.all("error_log") {
-        let level = match directive.args.get(1) {
-            None => Level::Error,
-            Some(word) => Level::parse(&word.text).ok_or_else(|| {
-                scope.error_at(directive, word, format!("invalid log level \"{}\"", word.text))
-            })?,
-        };
-        let target = match directive.arg(0).unwrap_or_default() {
-            "stderr" => LogTarget::Stderr,
-            text if text.starts_with("syslog:") || text.starts_with("memory:") => {
-                let kind = text.split(':').next().unwrap_or_default();
-                let message =
-                    format!("\"error_log {kind}:\" is not supported by Octroi: it is not built yet");
-                return Err(scope.error(directive, message));
-            }
-            path => LogTarget::File(b.log_file(path)),
-        };
-        logs.push(ErrorLog { target, level });
+    let lines = scope.all("error_log");
+    let first = lines.first().map(|directive| directive.place);
+    let mut logs = Vec::with_capacity(lines.len());
+    for directive in lines {
+        logs.push(error_log(scope, directive, b)?);
+    }
+    if scope.context() == Context::MAIN {
+        let has_file = logs.iter().any(|log| !matches!(log.target, LogTarget::Syslog(_)));
+        let default = if has_file { None } else { Some(default_error_log(b)) };
+        *b.store::<MainErrorLogs>() = MainErrorLogs { first, default };
+    }
+    let main = b.store::<MainErrorLogs>();
+    if main.first == first {
+        logs.extend(main.default.clone());
     }
     if logs.is_empty() {
-        let path = b.origin().default_error_log();
-        let target = if path.as_os_str() == "stderr" {
-            LogTarget::Stderr
-        } else {
-            LogTarget::File(b.log_file(&path.to_string_lossy()))
-        };
-        logs.push(ErrorLog { target, level: Level::Error });
+        logs.push(default_error_log(b));
     }
     Ok(logs)
+}
+
+/// Compiles one `error_log`.
+fn error_log(scope: &Scope<'_>, directive: &Directive, b: &mut Builder<'_>) -> Result<ErrorLog, Diagnostic> {
+    let text = directive.arg(0).unwrap_or_default();
+    let target = match text {
+        "stderr" => LogTarget::Stderr,
+        _ if text.starts_with("memory:") => {
+            let message = "\"error_log memory:\" is not supported by Octroi: it is a ring in the memory of \
+                           nginx's debug builds, to be read with a debugger";
+            return Err(scope.error(directive, message));
+        }
+        _ => match text.strip_prefix(syslog::PREFIX) {
+            Some(parameters) => LogTarget::Syslog(
+                syslog::parse(parameters).map_err(|message| scope.error(directive, message))?,
+            ),
+            None => LogTarget::File(b.log_file(text)),
+        },
+    };
+    let mut level = None;
+    for word in directive.args.iter().skip(1) {
+        let invalid = |kind: &str| scope.error_at(directive, word, format!("{kind} log level \"{}\"", word.text));
+        match (Level::parse(&word.text), DEBUG_LEVELS.contains(&word.text.as_str()), level) {
+            (Some(named), _, None) => level = Some(named),
+            (Some(_), _, Some(_)) => return Err(invalid("duplicate")),
+            // These choose among nginx's debug lines, and let all others pass.
+            (None, true, None | Some(Level::Debug)) => level = Some(Level::Debug),
+            _ => return Err(invalid("invalid")),
+        }
+    }
+    Ok(ErrorLog { target, level: level.unwrap_or(Level::Error) })
+}
+
+/// The built-in error log.
+fn default_error_log(b: &mut Builder<'_>) -> ErrorLog {
+    let path = b.origin().default_error_log();
+    let target = if path.as_os_str() == "stderr" {
+        LogTarget::Stderr
+    } else {
+        LogTarget::File(b.log_file(&path.to_string_lossy()))
+    };
+    ErrorLog { target, level: Level::Error }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod directives;
 mod main_context;
 mod settings;
+pub mod syslog;
 
 use crate::plan::feature::{Feature, no_end};
 

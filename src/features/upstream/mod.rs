@@ -1,7 +1,7 @@
 //! `upstream {}`: groups of servers, for whoever passes requests on. A group's health and its idle
 //! connections belong to a shard; all locations that name the group share them.
 
-mod address;
+pub mod address;
 mod block;
 mod directives;
 
