@@ -93,6 +93,7 @@ impl ErrorLog {
 impl ErrorLog {
     fn write_to(&self, target: &Target, level: Level, line: &[u8]) {
         match target {
+            // Nobody is left to be told.
             Target::File(file) => drop(file.write(line)),
             Target::Syslog(socket) => {
                 let line = line.strip_suffix(b"\n").unwrap_or(line);
@@ -118,7 +119,7 @@ impl ErrorLog {
             if let Target::File(file) = target
                 && Level::Alert <= *least
             {
-                file.write(line);
+                let _ = file.write(line);
             }
         }
     }
@@ -202,7 +203,8 @@ mod tests {
 
     fn captured(level: Level, write: impl FnOnce(&ErrorLog)) -> String {
         let (mut reader, writer) = io::pipe().unwrap();
-        let log = ErrorLog::new(vec![(Target::File(LogFile::new(writer.into(), PathBuf::from("pipe"))), level)]);
+        let log =
+            ErrorLog::new(vec![(Target::File(LogFile::new(writer.into(), PathBuf::from("pipe"))), level)]);
         write(&log);
         drop(log);
         let mut text = String::new();

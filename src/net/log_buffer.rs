@@ -10,10 +10,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::io::{self, Write};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use crate::base::limits::{LOG_BUFFER_MAX, LOG_TURN_BYTES};
 use crate::net::log_file::LogFile;
@@ -34,6 +38,8 @@ pub enum Buffering {
         bytes: usize,
         /// `flush=`: how long a line waits at most; `None` for as long as it takes.
         flush: Option<Duration>,
+        /// `gzip=`: what is written is a gzip member (RFC 1952) of this level, 1 to 9.
+        gzip: Option<u32>,
     },
 }
 
@@ -51,6 +57,8 @@ struct Inner {
     started: Cell<bool>,
     /// Wakes the flushing task while it has nothing to do.
     waker: Cell<Option<Waker>>,
+    /// Why lines were lost last, until somebody asks.
+    failure: Cell<Option<io::Error>>,
 }
 
 #[derive(Default)]
@@ -101,6 +109,7 @@ impl LogBuffer {
             scheduled: Cell::new(false),
             started: Cell::new(false),
             waker: Cell::new(None),
+            failure: Cell::new(None),
         });
         BUFFERS.with_borrow_mut(|buffers| {
             buffers.retain(|buffer| buffer.strong_count() > 0);
@@ -137,7 +146,7 @@ impl LogBuffer {
                 drop(guard);
                 inner.write();
             }
-            Buffering::Held { bytes, flush } => {
+            Buffering::Held { bytes, flush, .. } => {
                 if lines.whole > bytes.min(LOG_BUFFER_MAX) {
                     inner.make_room(lines, start, bytes.min(LOG_BUFFER_MAX));
                 }
@@ -158,6 +167,17 @@ impl LogBuffer {
     /// Bytes that wait to be written.
     pub fn pending(&self) -> usize {
         self.0.lines.borrow().whole
+    }
+
+    /// Why lines were lost since this was asked last, where that is to be logged now.
+    #[inline]
+    pub fn failure(&self) -> Option<io::Error> {
+        self.0.failure.take().filter(|_| self.0.file.is_due())
+    }
+
+    /// The file.
+    pub fn file(&self) -> &LogFile {
+        &self.0.file
     }
 
     /// Sets the flushing task going, which is started by the first line: buffers are made before
@@ -203,7 +223,7 @@ impl Inner {
         let Ok(mut lines) = self.lines.try_borrow_mut() else { return };
         if lines.whole > 0 {
             let whole = lines.whole;
-            self.file.write(lines.bytes.get(..whole).unwrap_or_default());
+            self.put(lines.bytes.get(..whole).unwrap_or_default());
             lines.bytes.clear();
             lines.whole = 0;
             if lines.bytes.capacity() > self.keep() {
@@ -216,15 +236,27 @@ impl Inner {
         }
     }
 
+    fn put(&self, bytes: &[u8]) {
+        let outcome = match self.buffering {
+            Buffering::Held { gzip: Some(level), .. } => {
+                compressed(bytes, level).and_then(|member| self.file.write(&member))
+            }
+            _ => self.file.write(bytes),
+        };
+        if let Err(error) = outcome {
+            self.failure.set(Some(error));
+        }
+    }
+
     /// Writes the lines before `start`; and the last one too when a buffer of `size` bytes cannot
     /// hold it.
     fn make_room(&self, lines: &mut Lines, start: usize, size: usize) {
         if start > 0 {
-            self.file.write(lines.bytes.get(..start).unwrap_or_default());
+            self.put(lines.bytes.get(..start).unwrap_or_default());
             lines.bytes.drain(..start);
         }
         if lines.bytes.len() > size {
-            self.file.write(&lines.bytes);
+            self.put(&lines.bytes);
             lines.bytes.clear();
         }
         lines.whole = lines.bytes.len();
@@ -237,6 +269,15 @@ impl Inner {
             Buffering::Held { bytes, .. } => bytes.min(LOG_BUFFER_MAX) + LOG_TURN_BYTES,
         }
     }
+}
+
+/// A gzip member: members that follow each other are one gzip file.
+fn compressed(bytes: &[u8], level: u32) -> io::Result<Vec<u8>> {
+    // Lines of a log shrink to a tenth or so.
+    let room = Vec::with_capacity(bytes.len() / 8 + 64);
+    let mut encoder = GzEncoder::new(room, Compression::new(level));
+    encoder.write_all(bytes)?;
+    encoder.finish()
 }
 
 impl Drop for Inner {
@@ -311,7 +352,8 @@ mod tests {
         let held = Scratch::new();
         run(async {
             let buffer = LogBuffer::new(log.1.clone(), Buffering::Turn);
-            let other = LogBuffer::new(held.1.clone(), Buffering::Held { bytes: 1024, flush: None });
+            let other =
+                LogBuffer::new(held.1.clone(), Buffering::Held { bytes: 1024, flush: None, gzip: None });
             push(&buffer, "now");
             push(&other, "later");
             flush_turn();
@@ -331,7 +373,7 @@ mod tests {
     fn a_full_buffer_is_written_without_the_line_that_does_not_fit() {
         let log = Scratch::new();
         run(async {
-            let buffer = LogBuffer::new(log.1.clone(), Buffering::Held { bytes: 8, flush: None });
+            let buffer = LogBuffer::new(log.1.clone(), Buffering::Held { bytes: 8, flush: None, gzip: None });
             push(&buffer, "abc");
             push(&buffer, "def");
             assert_eq!((log.text().as_str(), buffer.pending()), ("", 8));
@@ -350,7 +392,7 @@ mod tests {
         let log = Scratch::new();
         run(async {
             let flush = Some(Duration::from_millis(20));
-            let buffer = LogBuffer::new(log.1.clone(), Buffering::Held { bytes: 1024, flush });
+            let buffer = LogBuffer::new(log.1.clone(), Buffering::Held { bytes: 1024, flush, gzip: None });
             for round in 1..=2 {
                 push(&buffer, "x");
                 deadline::sleep(Duration::from_millis(5)).await;
@@ -358,6 +400,38 @@ mod tests {
                 deadline::sleep(Duration::from_millis(60)).await;
                 assert_eq!(log.text(), "x\n".repeat(round));
             }
+        });
+    }
+
+    #[test]
+    fn a_compressed_log_is_a_row_of_gzip_members() {
+        let log = Scratch::new();
+        run(async {
+            let held = Buffering::Held { bytes: 1024, flush: None, gzip: Some(1) };
+            let buffer = LogBuffer::new(log.1.clone(), held);
+            for line in ["one", "two"] {
+                push(&buffer, line);
+                buffer.flush();
+            }
+            let mut text = String::new();
+            let file = fs::File::open(&log.0).unwrap();
+            io::Read::read_to_string(&mut flate2::read::MultiGzDecoder::new(file), &mut text).unwrap();
+            assert_eq!(text, "one\ntwo\n");
+        });
+    }
+
+    #[test]
+    fn a_failure_is_told_once() {
+        run(async {
+            let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+            let buffer = LogBuffer::new(LogFile::new(full.into(), "/dev/full".into()), Buffering::Turn);
+            for told in [true, false] {
+                push(&buffer, "lost");
+                buffer.flush();
+                assert_eq!(buffer.failure().is_some(), told);
+                assert!(buffer.failure().is_none());
+            }
+            assert_eq!(buffer.file().dropped(), 2);
         });
     }
 

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::net::syslog::Noted;
+
 /// A file opened with O_APPEND, or standard error.
 #[derive(Debug)]
 pub struct LogFile {
@@ -19,6 +21,7 @@ pub struct LogFile {
     dropped: AtomicU64,
     /// The Unix second in which the disk was found full; 0 when it was not.
     full_second: AtomicU64,
+    noted: Noted,
 }
 
 impl LogFile {
@@ -33,40 +36,49 @@ impl LogFile {
     }
 
     fn of(file: Option<OwnedFd>, path: PathBuf) -> LogFile {
-        LogFile { file, path, dropped: AtomicU64::new(0), full_second: AtomicU64::new(0) }
+        LogFile {
+            file,
+            path,
+            dropped: AtomicU64::new(0),
+            full_second: AtomicU64::new(0),
+            noted: Noted::default(),
+        }
     }
 
     /// Writes `bytes`, which should end with a line feed, in one write(2): O_APPEND keeps lines of
-    /// several writers apart. False when they were not written whole; that is counted, and nothing
-    /// is tried again: a log must not hold up what it reports on. A disk that is full is left
-    /// alone for the rest of the second, as nginx does.
-    pub fn write(&self, bytes: &[u8]) -> bool {
+    /// several writers apart. Nothing is tried again: a log must not hold up what it reports on. A
+    /// disk that is full is left alone for the rest of the second, as nginx does.
+    ///
+    /// # Errors
+    /// What was not written whole is lost and counted: write(2)'s error, or `WriteZero` when a part
+    /// was written.
+    pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let full = self.full_second.load(Ordering::Relaxed);
         if full != 0 {
             if full == unix_second() {
-                return self.failed();
+                return Err(self.failed(rustix::io::Errno::NOSPC.into()));
             }
             self.full_second.store(0, Ordering::Relaxed);
         }
-        let written = loop {
-            let written = match &self.file {
-                Some(file) => rustix::io::write(file, bytes),
-                None => rustix::io::write(io::stderr(), bytes),
-            };
-            if written != Err(rustix::io::Errno::INTR) {
-                break written;
-            }
-        };
+        let written = rustix::io::retry_on_intr(|| match &self.file {
+            Some(file) => rustix::io::write(file, bytes),
+            None => rustix::io::write(io::stderr(), bytes),
+        });
         match written {
-            Ok(count) if count == bytes.len() => true,
-            Ok(_) => self.failed(),
+            Ok(count) if count == bytes.len() => Ok(()),
+            Ok(_) => Err(self.failed(io::ErrorKind::WriteZero.into())),
             Err(error) => {
                 if matches!(error, rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT) {
                     self.full_second.store(unix_second(), Ordering::Relaxed);
                 }
-                self.failed()
+                Err(self.failed(error.into()))
             }
         }
+    }
+
+    /// Whether a failure is to be logged: one in a while.
+    pub fn is_due(&self) -> bool {
+        self.noted.is_due()
     }
 
     /// Puts `file` in the place of the one written to so far; a write under way ends in either.
@@ -108,9 +120,10 @@ impl LogFile {
         }
     }
 
-    fn failed(&self) -> bool {
+    #[cold]
+    fn failed(&self, error: io::Error) -> io::Error {
         self.dropped.fetch_add(1, Ordering::Relaxed);
-        false
+        error
     }
 }
 
@@ -135,11 +148,11 @@ mod tests {
         let path = folder.join("a.log");
         let log = LogFile::new(append(&path), path.clone());
         let number = log.file.as_ref().unwrap().as_raw_fd();
-        assert!(log.write(b"one\n"));
+        log.write(b"one\n").unwrap();
         fs::rename(&path, folder.join("a.log.1")).unwrap();
-        assert!(log.write(b"two\n"));
+        log.write(b"two\n").unwrap();
         log.replace(append(&path)).unwrap();
-        assert!(log.write(b"three\n"));
+        log.write(b"three\n").unwrap();
         assert_eq!(log.file.as_ref().unwrap().as_raw_fd(), number);
         assert_eq!(fs::read_to_string(folder.join("a.log.1")).unwrap(), "one\ntwo\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
@@ -150,8 +163,8 @@ mod tests {
     fn a_full_disk_is_counted_and_left_alone() {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let log = LogFile::new(full.into(), PathBuf::from("/dev/full"));
-        assert!(!log.write(b"lost\n"));
-        assert!(!log.write(b"lost\n"));
+        assert_eq!(log.write(b"lost\n").unwrap_err().raw_os_error(), Some(libc::ENOSPC));
+        assert_eq!(log.write(b"lost\n").unwrap_err().raw_os_error(), Some(libc::ENOSPC));
         assert_eq!(log.dropped(), 2);
         assert_ne!(log.full_second.load(Ordering::Relaxed), 0);
     }

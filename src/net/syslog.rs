@@ -74,12 +74,12 @@ impl SyslogSocket {
         out.push(b'>');
         let now = unix_second() as i64;
         out.extend_from_slice(&date::syslog(now, utc_offset_s(now)));
-        for part in [&self.hostname, &self.to.tag] {
-            if !part.is_empty() {
-                out.push(b' ');
-                out.extend_from_slice(part.as_bytes());
-            }
+        if self.to.hostname {
+            out.push(b' ');
+            out.extend_from_slice(self.hostname.as_bytes());
         }
+        out.push(b' ');
+        out.extend_from_slice(self.to.tag.as_bytes());
         out.extend_from_slice(b": ");
     }
 
@@ -214,12 +214,12 @@ mod tests {
         SyslogSocket::new(to.clone()).begin(Level::Info, &mut out);
         let text = String::from_utf8(out).unwrap();
         assert!(text.starts_with("<190>") && text.ends_with(" nginx: ") && text.len() == 28, "{text}");
-        (to.facility, to.hostname, to.tag) = (0, true, String::new());
+        (to.facility, to.hostname, to.tag) = (0, true, "a".to_owned());
         let mut out = Vec::new();
         SyslogSocket::new(to).begin(Level::Emerg, &mut out);
         let host = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
         let text = String::from_utf8(out).unwrap();
-        assert!(text.starts_with("<0>") && text.ends_with(&format!(" {host}: ")), "{text}");
+        assert!(text.starts_with("<0>") && text.ends_with(&format!(" {host} a: ")), "{text}");
     }
 
     #[test]

@@ -92,6 +92,8 @@ pub struct Settings {
     pub if_modified_since: IfModifiedSince,
     /// `log_not_found`.
     pub log_not_found: bool,
+    /// `log_subrequest`.
+    pub log_subrequest: bool,
     /// `absolute_redirect`.
     pub absolute_redirect: bool,
     /// `port_in_redirect`.

@@ -139,7 +139,7 @@ mod tests {
         fs::rename(&path, folder.join("error.log.1")).unwrap();
         let reopened = reopen(&logs, &nothing);
         adopt(&mut logs, reopened, &nothing);
-        held.write(b"after\n");
+        held.write(b"after\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"after\n");
         fs::remove_dir_all(&folder).unwrap();
         assert!(reopen(&logs, &nothing).is_empty());

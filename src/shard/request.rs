@@ -94,7 +94,7 @@ async fn serve_with(
         Err(Unread::Gone(status)) => {
             if status > 0 {
                 x.answer.status = status;
-                log(x);
+                walk::log(x);
             }
             return After::Close;
         }
@@ -109,7 +109,7 @@ async fn serve_with(
 
 /// Logs, and sees to it that the connection can be used again or is closed with care.
 async fn finish(shard: &Rc<Shard>, x: &mut Exchange, stream: &Stream, sent: Sent) -> After {
-    log(x);
+    walk::log(x);
     let settings = &x.here.settings;
     match sent {
         Sent::Cut { reset } => {
@@ -151,13 +151,6 @@ async fn finish(shard: &Rc<Shard>, x: &mut Exchange, stream: &Stream, sent: Sent
         Source::None => Buffer::default(),
     };
     After::KeepAlive { timeout, least, rest }
-}
-
-fn log(x: &Exchange) {
-    let here = x.here.clone();
-    for step in &here.settings.log_steps {
-        step.log(x);
-    }
 }
 
 /// Why there is no request to serve.

@@ -440,10 +440,21 @@ fn ask<'a>(
         if let Answer::Ready(body) = answer {
             result.body = collect(&mut sub, body).await;
         }
+        if sub.here.settings.log_subrequest {
+            log(&sub);
+        }
         x.values.swap(&sub.values);
         std::mem::swap(&mut result.head, &mut sub.answer);
         result
     })
+}
+
+/// Writes the lines of a request that is over.
+pub fn log(x: &Exchange) {
+    let here = x.here.clone();
+    for step in &here.settings.log_steps {
+        step.log(x);
+    }
 }
 
 /// The first bytes of a subrequest's body; the rest is not read.

@@ -237,15 +237,6 @@ fn upstream_field_is_a_variable() {
 }
 
 #[test]
-fn path_with_a_variable_is_refused_by_name() {
-    if !only_octroi("variables in the path are not built yet") {
-        return;
-    }
-    let said = Setup::http("access_log %%DIR%%/$arg_log.log;").refused();
-    assert!(said.contains("variable"), "{said}");
-}
-
-#[test]
 fn lines_of_many_clients_stay_whole() {
     let server = Server::http(
         "log_format f '$uri-$uri-$uri'; server { listen 127.0.0.1:%%PORT%%; access_log %%DIR%%/f.log f; return 204; }",

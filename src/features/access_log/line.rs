@@ -2,6 +2,7 @@
 
 use super::escape::Escape;
 use crate::conf::value;
+use crate::features::core::syslog;
 use crate::net::log_buffer::Buffering;
 use std::time::Duration;
 
@@ -11,17 +12,31 @@ pub(super) enum Line<'t> {
     /// `off`
     Off,
     /// Anything else.
-    File {
-        /// The path as written.
-        path: &'t str,
+    Log {
+        /// Where lines go.
+        target: Target<'t>,
         /// The format's name.
         format: &'t str,
-        /// `buffer=` and `flush=`; `None` without `buffer=`, which leaves it to other lines for the
-        /// same file.
-        buffering: Option<Buffering>,
         /// The number of the argument with `if=`, and the text behind it.
         condition: Option<(usize, &'t str)>,
     },
+}
+
+/// Where lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target<'t> {
+    /// A file.
+    File {
+        /// The path as written.
+        path: &'t str,
+        /// `buffer=`, `gzip=` and `flush=`; `None` without a buffer, which leaves it to other lines
+        /// for the same file.
+        buffering: Option<Buffering>,
+    },
+    /// A file whose path, this one, holds variables.
+    Named(&'t str),
+    /// A syslog server: what stands behind `syslog:`.
+    Syslog(&'t str),
 }
 
 /// A message, and the number of the argument it is about.
@@ -29,6 +44,12 @@ pub(super) type Fault = (usize, String);
 
 /// The format of a line that names none.
 pub(super) const DEFAULT_FORMAT: &str = "combined";
+
+/// Bytes of the buffer of a compressed log without `buffer=`.
+const GZIP_BUFFER_BYTES: u64 = 64 * 1024;
+
+/// The level of `gzip` without one: the fastest.
+const GZIP_LEVEL: u32 = 1;
 
 /// Reads the arguments; `known` tells which formats there are.
 ///
@@ -42,50 +63,68 @@ pub(super) fn read<'t>(args: &[&'t str], known: impl Fn(&str) -> bool) -> Result
             None => Ok(Line::Off),
         };
     }
-    if path.starts_with("syslog:") {
-        return Err((
-            0,
-            "logging to syslog is not built yet: \"access_log\" needs the path of a file".to_owned(),
-        ));
-    }
-    if path.contains('$') {
-        return Err((0, "variables in the path of \"access_log\" are not built yet".to_owned()));
-    }
     let format = args.get(1).copied().unwrap_or(DEFAULT_FORMAT);
     if !known(format) {
         return Err((1, format!("unknown log format \"{format}\"")));
     }
-    let (mut bytes, mut flush, mut condition) = (0, None, None);
+    let Parameters { bytes, flush, gzip, condition } = parameters(args)?;
+    if bytes == 0 && flush.is_some() {
+        return Err((0, format!("no buffer is defined for access_log \"{path}\"")));
+    }
+    let target = match path.strip_prefix(syslog::PREFIX) {
+        Some(_) if bytes > 0 => return Err((0, "logs to syslog cannot be buffered".to_owned())),
+        Some(parameters) => Target::Syslog(parameters),
+        None if path.contains('$') && bytes > 0 => {
+            return Err((0, "buffered logs cannot have variables in name".to_owned()));
+        }
+        None if path.contains('$') => Target::Named(path),
+        None => {
+            // What does not fit in memory is bounded when the buffer is made.
+            let held = usize::try_from(bytes).unwrap_or(usize::MAX);
+            let buffering = (bytes > 0).then_some(Buffering::Held { bytes: held, flush, gzip });
+            Target::File { path, buffering }
+        }
+    };
+    Ok(Line::Log { target, format, condition })
+}
+
+/// What follows the format.
+#[derive(Default)]
+struct Parameters<'t> {
+    bytes: u64,
+    flush: Option<Duration>,
+    gzip: Option<u32>,
+    condition: Option<(usize, &'t str)>,
+}
+
+fn parameters<'t>(args: &[&'t str]) -> Result<Parameters<'t>, Fault> {
+    let mut said = Parameters::default();
     for (at, word) in args.iter().copied().enumerate().skip(2) {
         if let Some(size) = word.strip_prefix("buffer=") {
-            bytes = value::size(size)
+            said.bytes = value::size(size)
                 .filter(|&size| size > 0)
                 .ok_or_else(|| (at, format!("invalid buffer size \"{size}\"")))?;
         } else if let Some(time) = word.strip_prefix("flush=") {
             let time_ms = value::time_ms(time)
                 .filter(|&time_ms| time_ms > 0)
                 .ok_or_else(|| (at, format!("invalid flush time \"{time}\"")))?;
-            flush = Some(Duration::from_millis(time_ms));
-        } else if word == "gzip" || word.starts_with("gzip=") {
-            return Err((
-                at,
-                "compressed logs are not built yet: \"access_log\" takes no \"gzip\"".to_owned(),
-            ));
+            said.flush = Some(Duration::from_millis(time_ms));
+        } else if word == "gzip" {
+            said.gzip = Some(GZIP_LEVEL);
+        } else if let Some(level) = word.strip_prefix("gzip=") {
+            let number = level.parse().ok().filter(|level| (1..=9).contains(level));
+            let invalid = || (at, format!("invalid compression level \"{level}\""));
+            said.gzip = Some(number.ok_or_else(invalid)?);
         } else if let Some(text) = word.strip_prefix("if=") {
-            condition = Some((at, text));
+            said.condition = Some((at, text));
         } else {
             return Err((at, format!("invalid parameter \"{word}\"")));
         }
     }
-    let buffering = match bytes {
-        0 if flush.is_some() => {
-            return Err((0, format!("no buffer is defined for access_log \"{path}\"")));
-        }
-        0 => None,
-        // What does not fit in memory is bounded when the buffer is made.
-        bytes => Some(Buffering::Held { bytes: usize::try_from(bytes).unwrap_or(usize::MAX), flush }),
-    };
-    Ok(Line::File { path, format, buffering, condition })
+    if said.gzip.is_some() && said.bytes == 0 {
+        said.bytes = GZIP_BUFFER_BYTES;
+    }
+    Ok(said)
 }
 
 /// The escaping that the strings of `log_format` begin with, and how many of them it takes.
@@ -117,21 +156,26 @@ mod tests {
 
     #[test]
     fn lines() {
-        assert_eq!(line(&["off"]).unwrap(), Line::Off);
+        let held = |bytes, gzip, flush| Some(Buffering::Held { bytes, flush, gzip });
+        let log = |target, format, condition| Ok(Line::Log { target, format, condition });
+        let file = |path, buffering| Target::File { path, buffering };
+        assert_eq!(line(&["off"]), Ok(Line::Off));
+        assert_eq!(line(&["a.log"]), log(file("a.log", None), "combined", None));
+        let minute = Some(Duration::from_secs(60));
         assert_eq!(
-            line(&["a.log"]).unwrap(),
-            Line::File { path: "a.log", format: "combined", buffering: None, condition: None }
+            line(&["a.log", "main", "if=$x", "flush=1m", "buffer=4k"]),
+            log(file("a.log", held(4096, None, minute)), "main", Some((2, "$x")))
         );
-        let flush = Some(Duration::from_secs(60));
         assert_eq!(
-            line(&["a.log", "main", "if=$x", "flush=1m", "buffer=4k"]).unwrap(),
-            Line::File {
-                path: "a.log",
-                format: "main",
-                buffering: Some(Buffering::Held { bytes: 4096, flush }),
-                condition: Some((2, "$x"))
-            }
+            line(&["a.log", "main", "gzip"]),
+            log(file("a.log", held(65_536, Some(1), None)), "main", None)
         );
+        assert_eq!(
+            line(&["a.log", "main", "gzip=9", "buffer=1k", "flush=1m"]),
+            log(file("a.log", held(1024, Some(9), minute)), "main", None)
+        );
+        assert_eq!(line(&["/x/$host", "main"]), log(Target::Named("/x/$host"), "main", None));
+        assert_eq!(line(&["syslog:server=a", "main"]), log(Target::Syslog("server=a"), "main", None));
     }
 
     #[test]
@@ -145,14 +189,11 @@ mod tests {
         assert_eq!(message(&["a.log", "main", "flush=5s"]), "no buffer is defined for access_log \"a.log\"");
         assert_eq!(message(&["a.log", "main", "bufer=5"]), "invalid parameter \"bufer=5\"");
         assert_eq!(message(&["a.log", "main", "gzipped"]), "invalid parameter \"gzipped\"");
+        assert_eq!(message(&["a.log", "main", "gzip=0"]), "invalid compression level \"0\"");
+        assert_eq!(message(&["a.log", "main", "gzip="]), "invalid compression level \"\"");
+        assert_eq!(message(&["$a", "main", "gzip"]), "buffered logs cannot have variables in name");
+        assert_eq!(message(&["syslog:a", "main", "buffer=1k"]), "logs to syslog cannot be buffered");
         assert_eq!(escaping(Some("escape=xml")).unwrap_err(), "unknown log format escaping \"xml\"");
-    }
-
-    #[test]
-    fn what_is_not_built_is_named() {
-        assert!(message(&["syslog:server=127.0.0.1"]).contains("syslog"));
-        assert!(message(&["/var/log/$host.log"]).contains("variables"));
-        assert!(message(&["a.log", "main", "gzip=5"]).contains("compressed"));
     }
 
     #[test]

@@ -1,24 +1,31 @@
-//! `access_log` and `log_format`: a line for each request, written by the shard that served it.
+//! `access_log`, `log_format` and `open_log_file_cache`: a line for each request, written by the shard
+//! that served it.
 
 mod escape;
 mod format;
 mod line;
+mod open_files;
+mod steps;
 
-use crate::conf::{Arity, Block, Context, Diagnostic, Directive, DirectiveSpec, Effect, Inherit, Scope};
+use crate::base::process_settings::Syslog;
+use crate::conf::{
+    Arity, Block, Context, Diagnostic, Directive, DirectiveSpec, Effect, Inherit, Place, Scope,
+};
+use crate::features::core::syslog;
 use crate::net::log_buffer::{Buffering, LogBuffer};
 use crate::net::log_file::LogFile;
-use crate::pipeline::exchange::Exchange;
+use crate::net::syslog::SyslogSocket;
 use crate::pipeline::local::Slot;
-use crate::pipeline::step::LogStep;
-use crate::pipeline::template::Template;
 use crate::plan::builder::Builder;
 use crate::plan::feature::{Feature, no_end};
 use ahash::AHashMap;
 use escape::Escape;
 use format::Format;
-use line::Line;
+use line::{Line, Target};
+use open_files::{CacheSettings, OpenFiles};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use steps::{FileLog, NamedLog, NamedState, SyslogLog, SyslogState};
 
 /// Where `access_log` may stand.
 const LOGGED: Context = Context::HTTP.or(Context::SERVER).or(Context::LOCATION);
@@ -35,9 +42,21 @@ pub const FEATURE: Feature = Feature {
             block: Block::No,
             inherit: Inherit::Together,
             default: "logs/access.log combined",
-            syntax: "path [format [buffer=size] [flush=time] [if=condition]] | off",
-            doc: "Writes a line for each request to a file. Several may stand on a level; `off` there \
-                  overrules them. A line that is not buffered is in the file before its connection closes.",
+            syntax: "path [format [buffer=size] [gzip[=level]] [flush=time] [if=condition]] | syslog:server=address[,parameter=value] [format [if=condition]] | off",
+            doc: "Writes a line for each request to a file, whose path may hold variables, or to a syslog \
+                  server. Several may stand on a level; `off` there overrules them. A line that is not \
+                  buffered is in the file before its connection closes.",
+            effect: Effect::Works,
+        },
+        DirectiveSpec {
+            name: "open_log_file_cache",
+            contexts: LOGGED,
+            arity: Arity::Between(1, 4),
+            block: Block::No,
+            inherit: Inherit::Override,
+            default: "off",
+            syntax: "max=N [inactive=time] [min_uses=N] [valid=time] | off",
+            doc: "Keeps logs open whose names hold variables. Each shard has such a cache of its own.",
             effect: Effect::Works,
         },
         DirectiveSpec {
@@ -73,6 +92,9 @@ struct Logs {
     /// By name, in order: combined first.
     formats: Vec<(String, Arc<Format>)>,
     files: AHashMap<PathBuf, File>,
+    syslogs: AHashMap<Syslog, Slot<SyslogState>>,
+    /// By the `open_log_file_cache` that holds for them.
+    named: AHashMap<Option<Place>, Slot<NamedState>>,
 }
 
 /// A log file that some line names.
@@ -96,7 +118,12 @@ fn http(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
     for directive in scope.here("access_log") {
         access_log(scope, directive, b)?;
     }
-    Ok(())
+    check_cache(scope)
+}
+
+/// Finds a wrong `open_log_file_cache` where no log needs it, too.
+fn check_cache(scope: &Scope<'_>) -> Result<(), Diagnostic> {
+    scope.here("open_log_file_cache").try_for_each(|line| CacheSettings::read(scope, line).map(drop))
 }
 
 /// Compiles one `log_format`.
@@ -118,6 +145,7 @@ fn log_format(scope: &Scope<'_>, directive: &Directive, b: &mut Builder<'_>) -> 
 }
 
 fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
+    check_cache(scope)?;
     let directives = scope.all("access_log");
     if directives.is_empty() {
         if let Some(step) = default_log(b) {
@@ -133,18 +161,32 @@ fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
             None => off = true,
         }
     }
-    if !off {
-        steps.into_iter().for_each(|step| b.log_step(step));
+    if off {
+        return Ok(());
+    }
+    for step in steps {
+        match step {
+            Log::File(log) => b.log_step(log),
+            Log::Named(log) => b.log_step(log),
+            Log::Syslog(log) => b.log_step(log),
+        }
     }
     Ok(())
 }
 
 /// The log of a location for which the configuration names none.
-fn default_log(b: &mut Builder<'_>) -> Option<AccessLog> {
+fn default_log(b: &mut Builder<'_>) -> Option<FileLog> {
     let packaged = b.origin().prefix == Path::new(PACKAGED_PREFIX);
     let file = file(if packaged { PACKAGED_PATH } else { DEFAULT_PATH }, b);
     let format = b.store::<Logs>().formats.first()?.1.clone();
-    Some(AccessLog { format, slot: file.slot, condition: None })
+    Some(FileLog { format, slot: file.slot, condition: None })
+}
+
+/// One log, compiled.
+enum Log {
+    File(FileLog),
+    Named(NamedLog),
+    Syslog(SyslogLog),
 }
 
 /// Compiles one `access_log`; `None` for `off`.
@@ -152,7 +194,7 @@ fn access_log(
     scope: &Scope<'_>,
     directive: &Directive,
     b: &mut Builder<'_>,
-) -> Result<Option<AccessLog>, Diagnostic> {
+) -> Result<Option<Log>, Diagnostic> {
     let fault = |at: usize, message: String| match directive.args.get(at) {
         Some(word) => scope.error_at(directive, word, message),
         None => scope.error(directive, message),
@@ -162,19 +204,59 @@ fn access_log(
     // A format is found in any case, though names that differ in case only may be defined.
     let find = |name: &str| formats.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
     let line = line::read(&args, |name| find(name).is_some()).map_err(|(at, message)| fault(at, message))?;
-    let Line::File { path, format, buffering, condition } = line else { return Ok(None) };
+    let Line::Log { target, format, condition } = line else { return Ok(None) };
     let Some((_, format)) = find(format) else { return Ok(None) };
     let format = format.clone();
-    let file = file(path, b);
-    if buffering.is_some_and(|buffering| *file.buffering.get_or_init(|| buffering) != buffering) {
-        let message = format!("access_log \"{path}\" already defined with conflicting parameters");
-        return Err(fault(0, message));
-    }
     let condition = match condition.and_then(|(at, text)| Some((directive.args.get(at)?, text))) {
         Some((word, text)) => Some(b.template_of(text, word)?),
         None => None,
     };
-    Ok(Some(AccessLog { format, slot: file.slot, condition }))
+    Ok(Some(match target {
+        Target::File { path, buffering } => {
+            let file = file(path, b);
+            if buffering.is_some_and(|buffering| *file.buffering.get_or_init(|| buffering) != buffering) {
+                let message = format!("access_log \"{path}\" already defined with conflicting parameters");
+                return Err(fault(0, message));
+            }
+            Log::File(FileLog { format, slot: file.slot, condition })
+        }
+        Target::Syslog(parameters) => {
+            let to = syslog::parse(parameters, b).map_err(|message| fault(0, message))?;
+            Log::Syslog(SyslogLog { format, slot: syslog_server(to, b), condition })
+        }
+        Target::Named(path) => {
+            let word = directive.args.first().unwrap_or(&directive.name);
+            let path = b.template_of(&b.path(path).to_string_lossy(), word)?;
+            Log::Named(NamedLog { format, path, slot: named_files(scope, b)?, condition })
+        }
+    }))
+}
+
+/// The syslog server, the same for all lines that say the same of it.
+fn syslog_server(to: Syslog, b: &mut Builder<'_>) -> Slot<SyslogState> {
+    if let Some(known) = b.store::<Logs>().syslogs.get(&to) {
+        return *known;
+    }
+    let told = to.clone();
+    let slot = b.reserve(move |_| SyslogState::new(SyslogSocket::new(told.clone())));
+    b.store::<Logs>().syslogs.insert(to, slot);
+    slot
+}
+
+/// What a shard keeps for the logs with variables at this level.
+fn named_files(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Slot<NamedState>, Diagnostic> {
+    let directive = scope.one("open_log_file_cache");
+    let place = directive.map(|directive| directive.place);
+    if let Some(known) = b.store::<Logs>().named.get(&place) {
+        return Ok(*known);
+    }
+    let settings = match directive {
+        Some(directive) => CacheSettings::read(scope, directive)?,
+        None => None,
+    };
+    let slot = b.reserve(move |_| NamedState::new(settings.map(OpenFiles::new)));
+    b.store::<Logs>().named.insert(place, slot);
+    Ok(slot)
 }
 
 /// The file with this path, the same for all lines that name it.
@@ -194,36 +276,6 @@ fn file(path: &str, b: &mut Builder<'_>) -> File {
     let file = File { slot, buffering };
     b.store::<Logs>().files.insert(path, file.clone());
     file
-}
-
-/// Writes the line of one `access_log`.
-struct AccessLog {
-    format: Arc<Format>,
-    slot: Slot<LogBuffer>,
-    /// `if=`
-    condition: Option<Template>,
-}
-
-impl LogStep for AccessLog {
-    fn log(&self, x: &Exchange) {
-        x.locals.at(self.slot).push_line(|out| {
-            if !self.condition.as_ref().is_none_or(|condition| holds(condition, x, out)) {
-                return false;
-            }
-            self.format.write(x, out);
-            true
-        });
-    }
-}
-
-/// Whether a condition is neither empty nor `0`. It is computed behind what is in `out`, where
-/// there is memory.
-fn holds(condition: &Template, x: &Exchange, out: &mut Vec<u8>) -> bool {
-    let start = out.len();
-    condition.write(x, out);
-    let holds = !matches!(out.get(start..), None | Some(b"" | b"0"));
-    out.truncate(start);
-    holds
 }
 
 #[cfg(test)]
@@ -294,7 +346,7 @@ mod tests {
             "log_format Main \"$a\";\naccess_log logs/a.log;\naccess_log /b.log main;
              access_log logs/a.log MAIN buffer=4k if=$x;\naccess_log /prefix/logs/a.log Main buffer=4k;",
         );
-        let held = Buffering::Held { bytes: 4096, flush: None };
+        let held = Buffering::Held { bytes: 4096, flush: None, gzip: None };
         assert_eq!(found.unwrap(), [("/b.log".into(), None), ("/prefix/logs/a.log".into(), Some(held))]);
     }
 

@@ -60,6 +60,7 @@ pub const DIRECTIVES: &[D] = &[
     D::new("etag", HSL, FLAG, "on | off", "on", "Whether files get an ETag."),
     D::new("if_modified_since", HSL, ONE, "off | exact | before", "exact", "How If-Modified-Since is compared."),
     D::new("log_not_found", HSL, FLAG, "on | off", "on", "Whether missing files are logged."),
+    D::new("log_subrequest", HSL, FLAG, "on | off", "off", "Whether subrequests, such as those of auth_request, get lines in the access log."),
     D::new("sendfile", HSL, FLAG, "on | off", "off", "Whether the kernel copies files to sockets.").accepted("files are read without waiting and sent from shared buffers"),
     D::new("directio_alignment", HSL, ONE, "size", "512", "The alignment of such reads.").accepted("files are read through the page cache"),
     D::new("aio_write", HSL, FLAG, "on | off", "off", "Whether temporary files are written by threads.").accepted("they always are"),

@@ -1,7 +1,7 @@
 //! The main context: what it says of the processes.
 
-use crate::base::process_settings::{Affinity, ErrorLog, Level, LogTarget, ProcessSettings, Shards};
 use super::syslog;
+use crate::base::process_settings::{Affinity, ErrorLog, Level, LogTarget, ProcessSettings, Shards};
 use crate::conf::{Context, Diagnostic, Directive, Place, Scope};
 use crate::plan::builder::Builder;
 
@@ -154,14 +154,15 @@ fn error_log(scope: &Scope<'_>, directive: &Directive, b: &mut Builder<'_>) -> R
         }
         _ => match text.strip_prefix(syslog::PREFIX) {
             Some(parameters) => LogTarget::Syslog(
-                syslog::parse(parameters).map_err(|message| scope.error(directive, message))?,
+                syslog::parse(parameters, b).map_err(|message| scope.error(directive, message))?,
             ),
             None => LogTarget::File(b.log_file(text)),
         },
     };
     let mut level = None;
     for word in directive.args.iter().skip(1) {
-        let invalid = |kind: &str| scope.error_at(directive, word, format!("{kind} log level \"{}\"", word.text));
+        let invalid =
+            |kind: &str| scope.error_at(directive, word, format!("{kind} log level \"{}\"", word.text));
         match (Level::parse(&word.text), DEBUG_LEVELS.contains(&word.text.as_str()), level) {
             (Some(named), _, None) => level = Some(named),
             (Some(_), _, Some(_)) => return Err(invalid("duplicate")),

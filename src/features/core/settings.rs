@@ -104,6 +104,7 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
             IfModifiedSince::Exact,
         )?,
         log_not_found: scope.flag("log_not_found", true)?,
+        log_subrequest: scope.flag("log_subrequest", false)?,
         absolute_redirect: scope.flag("absolute_redirect", true)?,
         port_in_redirect: scope.flag("port_in_redirect", true)?,
         server_name_in_redirect: scope.flag("server_name_in_redirect", false)?,

@@ -1,7 +1,9 @@
 //! `syslog:server=...,...`: the parameters that `error_log` and `access_log` have in common.
 
+use crate::base::address::Address;
 use crate::base::process_settings::{Level, Syslog};
 use crate::features::upstream::address::Authority;
+use crate::plan::builder::Builder;
 
 /// How such a target begins.
 pub const PREFIX: &str = "syslog:";
@@ -22,15 +24,23 @@ const FACILITIES: [&str; 24] = [
 /// local7.
 const FACILITY: u8 = 23;
 
-/// Reads what follows `syslog:`. A server that is a name is resolved now; its first address counts.
+/// Reads what follows `syslog:`. A server that is a name is looked up now; its first address counts.
 ///
 /// # Errors
 /// nginx's messages.
-pub fn parse(text: &str) -> Result<Syslog, String> {
+pub fn parse(text: &str, b: &Builder<'_>) -> Result<Syslog, String> {
+    read(text, |server| server.resolve(b, PORT))
+}
+
+/// The same with whatever looks names up.
+fn read(
+    text: &str,
+    resolve: impl Fn(&Authority<'_>) -> Result<Vec<Address>, &'static str>,
+) -> Result<Syslog, String> {
     let (mut server, mut facility, mut severity, mut tag, mut hostname) = (None, None, None, None, true);
     for parameter in text.split(',') {
         if let Some(name) = parameter.strip_prefix("server=") {
-            once(&mut server, "server", address(name)?)?;
+            once(&mut server, "server", address(name, &resolve)?)?;
         } else if let Some(name) = parameter.strip_prefix("facility=") {
             let number = FACILITIES.iter().position(|known| *known == name);
             let number = number.ok_or_else(|| format!("unknown syslog facility \"{name}\""))?;
@@ -64,9 +74,12 @@ fn once<T>(place: &mut Option<T>, name: &str, value: T) -> Result<(), String> {
     }
 }
 
-fn address(name: &str) -> Result<(crate::base::address::Address, String), String> {
+fn address(
+    name: &str,
+    resolve: impl Fn(&Authority<'_>) -> Result<Vec<Address>, &'static str>,
+) -> Result<(Address, String), String> {
     let fault = |message: &str| format!("{message} in syslog server \"{name}\"");
-    let found = Authority::parse(name).and_then(|authority| authority.resolve(PORT)).map_err(fault)?;
+    let found = Authority::parse(name).and_then(|server| resolve(&server)).map_err(fault)?;
     let first = found.into_iter().next().ok_or_else(|| fault("host not found"))?;
     let shown = first.to_string();
     Ok((first, shown))
@@ -86,6 +99,10 @@ fn checked_tag(name: &str) -> Result<String, String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    fn parse(text: &str) -> Result<Syslog, String> {
+        read(text, |server| server.literal(PORT).map(|address| vec![address]).ok_or("host not found"))
+    }
 
     #[test]
     fn parameters_and_defaults() {
@@ -107,10 +124,7 @@ mod tests {
             ("server=127.0.0.1,tag=a,tag=b", "duplicate syslog \"tag\""),
             ("server=127.0.0.1,facility=local8", "unknown syslog facility \"local8\""),
             ("server=127.0.0.1,severity=err", "unknown syslog severity \"err\""),
-            (
-                "server=127.0.0.1,tag=a-b",
-                "syslog \"tag\" only allows alphanumeric characters and underscore",
-            ),
+            ("server=127.0.0.1,tag=a-b", "syslog \"tag\" only allows alphanumeric characters and underscore"),
             ("server=127.0.0.1,tag=abcdefghijklmnopqrstuvwxyz_01234567", "syslog tag length exceeds 32"),
             ("server=127.0.0.1,nohostnames", "unknown syslog parameter \"nohostnames\""),
             ("server=127.0.0.1:x", "invalid port in syslog server \"127.0.0.1:x\""),
