@@ -10,8 +10,8 @@ mod harness;
 
 mod access;
 mod access_log;
-mod browsers;
 mod access_log_files;
+mod browsers;
 mod command_line;
 mod error_log;
 mod flow;
