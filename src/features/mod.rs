@@ -8,6 +8,7 @@ pub mod headers;
 pub mod index;
 pub mod map;
 pub mod proxy;
+pub mod realip;
 pub mod refused;
 pub mod rewrite;
 pub mod static_files;
@@ -29,6 +30,8 @@ pub const ALL: &[&Feature] = &[
     &variables::FEATURE,
     &map::FEATURE,
     &upstream::FEATURE,
+    // Before all that judges by an address.
+    &realip::FEATURE,
     &rewrite::FEATURE,
     &access::FEATURE,
     &auth_request::FEATURE,
@@ -107,7 +110,7 @@ const DEFAULT_MODULES: &[&str] = &[
 ];
 
 /// The modules nginx is built with when asked.
-const OPTIONAL_MODULES: &[&str] = &["http_auth_request"];
+const OPTIONAL_MODULES: &[&str] = &["http_auth_request", "http_realip"];
 
 #[cfg(test)]
 mod tests {

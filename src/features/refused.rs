@@ -40,7 +40,6 @@ const NOT_BUILT: &str = "not built yet";
 const OIDC: &str = "OpenID Connect is not built yet";
 const PAGES: &str = "rewriting of pages is not built";
 const PROMETHEUS: &str = "Prometheus metrics are not built yet";
-const REALIP: &str = "the real client address is not built yet";
 const REFERER: &str = "the referer check is not built yet";
 const SCGI: &str = "SCGI is not built yet";
 const SCRIPT: &str = "scripting is not built";
@@ -858,8 +857,6 @@ pub const REFUSED: &[Refused] = &[
     no("rds_json_success_property", "rds-json-nginx-module", NOT_BUILT),
     no("rds_json_user_property", "rds-json-nginx-module", NOT_BUILT),
     no("read_ahead", "ngx_http_core_module", NOT_BUILT),
-    no("real_ip_header", "ngx_http_realip_module", REALIP),
-    no("real_ip_recursive", "ngx_http_realip_module", REALIP),
     no("recursive_error_pages", "ngx_http_core_module", NOT_BUILT),
     no("redirect_uri", "ngx_http_oidc_module", OIDC),
     no("redis2_bind", "redis2-nginx-module", NOT_BUILT),
@@ -998,7 +995,6 @@ pub const REFUSED: &[Refused] = &[
     no("set_quote_pgsql_str", "set-misc-nginx-module", SCRIPT),
     no("set_quote_sql_str", "set-misc-nginx-module", SCRIPT),
     no("set_random", "set-misc-nginx-module", SCRIPT),
-    no("set_real_ip_from", "ngx_http_realip_module", REALIP),
     no("set_rotate", "set-misc-nginx-module", SCRIPT),
     no("set_secure_random_alphanum", "set-misc-nginx-module", SCRIPT),
     no("set_secure_random_lcalpha", "set-misc-nginx-module", SCRIPT),

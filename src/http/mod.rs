@@ -15,6 +15,7 @@
 //! | [`list`] | comma-separated lists |
 //! | [`status`] | reason phrases and the built-in error pages |
 //! | [`date`] | dates of headers and of logs |
+//! | [`proxy_protocol`] | what a balancer says of a connection before its first byte |
 #![forbid(unsafe_code)]
 
 pub mod chunked;
@@ -26,6 +27,7 @@ pub mod host;
 mod line;
 pub mod list;
 pub mod method;
+pub mod proxy_protocol;
 pub mod request;
 mod request_line;
 pub mod response;

@@ -1,8 +1,9 @@
 //! What is known of a client's connection for as long as it lasts.
 
 use crate::base::address::Address;
+use crate::http::proxy_protocol::Header;
 use crate::net::stream::{Stream, WeakStream};
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -19,6 +20,8 @@ pub struct Connection {
     /// On whose behalf the request under way came, where whoever is at the other end may say so
     /// (`set_real_ip_from`).
     pub real: Cell<Option<SocketAddr>>,
+    /// What the PROXY protocol said of it, where its address speaks that.
+    pub proxied: OnceCell<Box<Header>>,
     /// Where it was accepted: for a wildcard listener, the address the client used.
     pub local: Address,
     /// When it was accepted.

@@ -216,7 +216,7 @@ impl Exchange {
 }
 
 /// A text without control bytes: what a client sent must not begin a line of its own.
-fn one_line(text: String) -> String {
+pub fn one_line(text: String) -> String {
     if !text.bytes().any(|b| b < b' ' || b == 0x7f) {
         return text;
     }

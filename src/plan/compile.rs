@@ -124,7 +124,10 @@ impl Gather<'_> {
         for directive in scope.here("listen") {
             any = true;
             let line = listen::parse(b, directive)?;
-            for place in listen::add(b, self.sites, &line, number, directive)? {
+            let mut warnings = Vec::new();
+            let added = listen::add(b, self.sites, &line, number, directive, &mut warnings)?;
+            self.notices.extend(warnings.into_iter().map(|text| scope.warning(directive, text)));
+            for place in added {
                 if places.contains(&place) {
                     let address = &self.sites[place].listen.address;
                     return Err(b.directive_error(directive, format!("a duplicate listen {address}")));
@@ -137,7 +140,7 @@ impl Gather<'_> {
             let word = Word { text: port.to_owned(), ..block.name.clone() };
             let assumed = Directive { args: vec![word], ..block.clone() };
             let line = listen::parse(b, &assumed)?;
-            places = listen::add(b, self.sites, &line, number, block)?;
+            places = listen::add(b, self.sites, &line, number, block, &mut Vec::new())?;
         }
         Ok(places)
     }

@@ -15,6 +15,8 @@ pub struct ListenLine {
     pub addresses: Vec<Address>,
     /// `default_server`.
     pub default_server: bool,
+    /// `proxy_protocol`.
+    pub proxy_protocol: bool,
     /// The socket's options; `None` when the line sets none.
     pub options: Option<ListenOptions>,
 }
@@ -28,7 +30,7 @@ pub fn parse(b: &Builder<'_>, directive: &Directive) -> Result<ListenLine, Diagn
         return Err(b.directive_error(directive, "invalid number of arguments in \"listen\" directive"));
     };
     let addresses = addresses(b, first)?;
-    let mut line = ListenLine { addresses, default_server: false, options: None };
+    let mut line = ListenLine { addresses, default_server: false, proxy_protocol: false, options: None };
     for word in &directive.args[1..] {
         option(b, &mut line, word)?;
     }
@@ -93,11 +95,14 @@ fn option(b: &Builder<'_>, line: &mut ListenLine, word: &Word) -> Result<(), Dia
         line.default_server = true;
         return Ok(());
     }
+    if text == "proxy_protocol" {
+        line.proxy_protocol = true;
+        return Ok(());
+    }
     let missing = match name {
         "ssl" => Some("TLS is not built yet"),
         "http2" => Some("HTTP/2 is not built yet"),
         "quic" | "http3" => Some("HTTP/3 is not built yet"),
-        "proxy_protocol" => Some("the PROXY protocol is not built yet"),
         "setfib" | "accept_filter" => Some("it exists on FreeBSD only"),
         "multipath" => Some("multipath TCP is not built yet"),
         _ => None,
@@ -174,11 +179,39 @@ pub struct AddressSites {
     pub options_given: bool,
     /// Some line said `default_server`.
     pub default_given: bool,
+    /// What the lines said of protocols.
+    protocols: Protocols,
     /// The servers by name.
     pub names: Names,
 }
 
-/// Adds one line of server `server`; returns the addresses' places in `sites`.
+/// What the lines for one address said of protocols: all of them together decide, and lines that
+/// differ get a warning, unless it is only that the first said less.
+#[derive(Default)]
+struct Protocols {
+    /// What the line before said; `None` when there was only one.
+    before: Option<bool>,
+    changed: bool,
+}
+
+impl Protocols {
+    /// Takes one more line into account, `said` by those before it together; true when it contradicts
+    /// them. `options` are those of the line, `given` those of the address.
+    fn contradicts(&mut self, said: bool, line: bool, options: bool, given: bool) -> bool {
+        let differs = self.before.is_some_and(|before| before != line);
+        let (before, contradicts) = match (said, line) {
+            (false, true) => (said, given && !options || self.changed),
+            (true, false) => (line, options || differs),
+            _ => (line, options && self.changed || differs),
+        };
+        self.before = Some(before);
+        self.changed |= said != line;
+        contradicts
+    }
+}
+
+/// Adds one line of server `server`; returns the addresses' places in `sites`. What is to be warned
+/// of goes into `warnings`.
 ///
 /// # Errors
 /// Duplicates, in nginx's words.
@@ -188,17 +221,22 @@ pub fn add(
     line: &ListenLine,
     server: usize,
     directive: &Directive,
+    warnings: &mut Vec<String>,
 ) -> Result<Vec<usize>, Diagnostic> {
     let mut places = Vec::new();
     for address in &line.addresses {
-        let place = match sites.iter().position(|site| site.listen.address == *address) {
+        let known = sites.iter().position(|site| site.listen.address == *address);
+        let place = match known {
             Some(place) => place,
             None => {
+                let mut names = Names::new(server);
+                names.proxy_protocol = line.proxy_protocol;
                 sites.push(AddressSites {
                     listen: Listen { address: address.clone(), options: ListenOptions::default() },
                     options_given: false,
                     default_given: false,
-                    names: Names::new(server),
+                    protocols: Protocols::default(),
+                    names,
                 });
                 sites.len() - 1
             }
@@ -217,6 +255,13 @@ pub fn add(
             }
             site.default_given = true;
             site.names.default_server = server;
+        }
+        if known.is_some() {
+            let (said, options) = (site.names.proxy_protocol, line.options.is_some());
+            if site.protocols.contradicts(said, line.proxy_protocol, options, site.options_given) {
+                warnings.push(format!("protocol options redefined for {address}"));
+            }
+            site.names.proxy_protocol |= line.proxy_protocol;
         }
         places.push(place);
     }
@@ -262,6 +307,28 @@ pub fn fold(sites: Vec<AddressSites>) -> (Vec<Listen>, Vec<super::Site>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn protocols_of_one_address() {
+        // The lines in order, each with whether it gives options; and which of them are warned of.
+        let warned = |lines: &[(bool, bool)]| {
+            let (mut protocols, mut said, mut given) = (Protocols::default(), lines[0].0, lines[0].1);
+            let mut contradicts = vec![false];
+            for &(line, options) in &lines[1..] {
+                given |= options;
+                contradicts.push(protocols.contradicts(said, line, options, given));
+                said |= line;
+            }
+            contradicts
+        };
+        assert_eq!(warned(&[(true, false), (true, false)]), [false, false]);
+        assert_eq!(warned(&[(false, false), (true, false)]), [false, false]);
+        assert_eq!(warned(&[(true, false), (false, false)]), [false, false]);
+        assert_eq!(warned(&[(true, false), (false, true)]), [false, true]);
+        assert_eq!(warned(&[(false, true), (true, false)]), [false, true]);
+        assert_eq!(warned(&[(true, false), (false, false), (true, false)]), [false, false, true]);
+        assert_eq!(warned(&[(false, false), (true, false), (false, false)]), [false, false, false]);
+    }
 
     #[test]
     fn keepalive_and_ranges() {

@@ -10,6 +10,8 @@ use std::sync::Arc;
 /// The servers of one address by name.
 #[derive(Default)]
 pub struct Names {
+    /// Connections to the address begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// The server that takes what no name takes.
     pub default_server: usize,
     exact: AHashMap<Box<[u8]>, usize>,

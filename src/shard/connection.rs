@@ -1,6 +1,7 @@
 //! One client connection: requests one after the other, and the wait between them.
 
 use super::core::{Open, Shard, next_connection};
+use super::proxied;
 use super::request::{After, Arrived, serve};
 use crate::base::address::Address;
 use crate::base::buffer::Buffer;
@@ -36,22 +37,44 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
         number: next_connection(),
         accepted_from: peer,
         real: Cell::new(None),
+        proxied: Default::default(),
         local: local_address(&stream, &listen),
         started: clock::now(),
         requests: Cell::new(0),
     });
-    let mut wait = {
+    let (mut wait, is_proxied) = {
         let generation = shard.generation();
         let server = first_server(&generation, site, &connection.local);
         let settings = &generation.here(server).settings;
-        settings.server.client_header_timeout
+        let names = generation.plan.sites[site].names_at(&connection.local);
+        (settings.server.client_header_timeout, names.proxy_protocol)
     };
     let mut least = Duration::ZERO;
     let mut ahead = Buffer::default();
     let mut canceller = Canceller::new();
     let mut alarm = Alarm::new(clock::now() + Duration::from_millis(HOT_IDLE_MS));
+    if is_proxied {
+        // Boxed: rare, and it would swell what waits.
+        let header = Box::pin(proxied::read_header(
+            &shard,
+            &connection,
+            &stream,
+            &listen,
+            wait,
+            &mut alarm,
+            &mut canceller,
+        ));
+        match header.await {
+            Some(rest) => ahead = rest,
+            None => {
+                drop(open);
+                return;
+            }
+        }
+    }
     loop {
-        let pipelined = !ahead.is_empty();
+        // What came with the header of a proxy is no second request.
+        let pipelined = !ahead.is_empty() && connection.requests.get() > 0;
         if ahead.is_empty() {
             match next_bytes(&shard, &stream, &listen, (wait, least), &mut alarm, &mut canceller).await {
                 Some(buffer) => ahead = buffer,
@@ -86,7 +109,7 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
 
 /// Waits for the next request's first bytes: for a short while with a buffer in hand, then without.
 /// `None` when there will be none.
-async fn next_bytes(
+pub(super) async fn next_bytes(
     shard: &Rc<Shard>,
     stream: &Stream,
     listen: &Rc<Address>,

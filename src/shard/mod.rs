@@ -9,6 +9,7 @@ mod drain;
 mod generation;
 mod head;
 mod panic;
+mod proxied;
 mod request;
 mod tunnel;
 mod walk;

@@ -5,6 +5,7 @@ mod answer;
 mod connection;
 mod fields;
 mod files;
+mod proxied;
 mod request;
 mod time;
 mod upstream;
@@ -105,6 +106,27 @@ const VARIABLES: &[VariableSpec] = &[
         "tcpinfo_rcv_space",
         connection::tcpinfo_rcv_space,
         "The receive window of the client's connection, in bytes.",
+    ),
+    one(
+        "proxy_protocol_addr",
+        proxied::source,
+        "The address of the client, as the header of the PROXY protocol gives it.",
+    ),
+    one("proxy_protocol_port", proxied::source_port, "The port of the client, as that header gives it."),
+    one(
+        "proxy_protocol_server_addr",
+        proxied::destination,
+        "The address the client connected to, as that header gives it.",
+    ),
+    one(
+        "proxy_protocol_server_port",
+        proxied::destination_port,
+        "The port the client connected to, as that header gives it.",
+    ),
+    family(
+        "proxy_protocol_tlv_",
+        proxied::tlv,
+        "A TLV of that header: alpn, authority, unique_id, ssl, netns, ssl_verify, ssl_version, ssl_cn, ssl_cipher, ssl_sig_alg, ssl_key_alg, or a type as 0xNN or ssl_0xNN.",
     ),
     one("hostname", connection::hostname, "The name of this host."),
     one("pid", connection::pid, "The number of the worker process."),
