@@ -30,7 +30,7 @@ pub(super) async fn read_header(
     canceller: &mut Canceller,
 ) -> Option<Buffer> {
     let deadline = clock::now() + wait;
-    let mut buffer = next_bytes(shard, stream, listen, wait, alarm, canceller).await?;
+    let mut buffer = next_bytes(shard, stream, listen, (wait, Duration::ZERO), alarm, canceller).await?;
     loop {
         match read(buffer.filled()) {
             Ok(Read::Whole { len, header }) => {
