@@ -6,10 +6,11 @@ use std::io::{self, IoSliceMut};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{FileType, OFlags, ResolveFlags, Stat};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::file_pool;
+use super::symlinks::{self, Links};
 use crate::base::buffer::Buffer;
 use crate::base::limits::LARGE_BUFFER_BYTES;
 
@@ -52,15 +53,23 @@ pub struct OpenFile {
 /// What open(2) and fstat(2) report, ENOENT for a path with a NUL in it, and those of
 /// [`file_pool::run`].
 pub async fn open(path: &[u8]) -> io::Result<OpenFile> {
+    open_with(path, Links::Followed).await
+}
+
+/// The same under a rule for symbolic links.
+///
+/// # Errors
+/// Those of [`open`]; ELOOP or ENOTDIR for a link that is refused.
+pub async fn open_with(path: &[u8], links: Links) -> io::Result<OpenFile> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     if path.contains(&0) {
         return Err(Errno::NOENT.into());
     }
-    let descriptor = match open_cached(path, flags) {
+    let descriptor = match open_cached(path, links, flags) {
         Some(result) => result?,
         None => {
             let path = path.to_vec();
-            file_pool::run(move || rustix::fs::open(path, flags, Mode::empty())).await??
+            file_pool::run(move || symlinks::open(&path, links, flags, ResolveFlags::empty())).await??
         }
     };
     let facts = facts_of(&rustix::fs::fstat(&descriptor)?);
@@ -73,14 +82,26 @@ pub async fn open(path: &[u8]) -> io::Result<OpenFile> {
 /// # Errors
 /// What stat(2) reports, ENOENT for a path with a NUL in it, and those of [`file_pool::run`].
 pub async fn facts(path: &[u8]) -> io::Result<FileFacts> {
+    facts_with(path, Links::Followed).await
+}
+
+/// The same under a rule for symbolic links.
+///
+/// # Errors
+/// Those of [`facts`]; ELOOP or ENOTDIR for a link that is refused.
+pub async fn facts_with(path: &[u8], links: Links) -> io::Result<FileFacts> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
     if path.contains(&0) {
         return Err(Errno::NOENT.into());
     }
-    let stat = match open_cached(path, OFlags::PATH | OFlags::CLOEXEC) {
+    let stat = match open_cached(path, links, flags) {
         Some(result) => rustix::fs::fstat(result?)?,
         None => {
             let path = path.to_vec();
-            file_pool::run(move || rustix::fs::stat(path)).await??
+            let look = move || -> rustix::io::Result<Stat> {
+                rustix::fs::fstat(symlinks::open(&path, links, flags, ResolveFlags::empty())?)
+            };
+            file_pool::run(look).await??
         }
     };
     Ok(facts_of(&stat))
@@ -88,8 +109,8 @@ pub async fn facts(path: &[u8]) -> io::Result<FileFacts> {
 
 /// Opens what can be found without a disk; `None` when that is not known without asking one, or when
 /// the kernel cannot tell (before Linux 5.12, or in a sandbox that refuses openat2).
-fn open_cached(path: &[u8], flags: OFlags) -> Option<io::Result<OwnedFd>> {
-    match rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::CACHED) {
+fn open_cached(path: &[u8], links: Links, flags: OFlags) -> Option<io::Result<OwnedFd>> {
+    match symlinks::open(path, links, flags, ResolveFlags::CACHED) {
         Err(Errno::AGAIN | Errno::NOSYS | Errno::PERM | Errno::INVAL | Errno::INTR) => None,
         result => Some(result.map_err(io::Error::from)),
     }

@@ -4,6 +4,7 @@
 pub mod deadline;
 pub mod error_log;
 pub mod file;
+pub mod file_cache;
 pub mod file_pool;
 pub mod h1_body;
 pub mod listener;
@@ -13,5 +14,6 @@ pub mod runtime;
 pub mod sockets;
 pub mod stream;
 pub mod syslog;
+pub mod symlinks;
 pub mod temp_file;
 pub mod timezone;

@@ -9,6 +9,7 @@ pub mod exchange;
 pub mod field_set;
 pub mod fields;
 pub mod file_path;
+pub mod files;
 pub mod keep_alive;
 pub mod local;
 pub mod media_type;

@@ -2,6 +2,7 @@
 //! other features were told stands in their own steps.
 
 use super::exchange::Exchange;
+use super::files::FileRules;
 use super::pattern::Pattern;
 use super::step::{HeaderFilter, LogStep, PHASES, Phase, Step};
 use super::template::Template;
@@ -32,6 +33,8 @@ pub struct Settings {
     pub satisfy: Satisfy,
     /// `auth_delay`; zero for none.
     pub auth_delay: Duration,
+    /// How files are opened, where that is said.
+    pub files: Option<Box<FileRules>>,
     /// Where files are.
     pub root: Root,
     /// `client_max_body_size`, bytes; 0 for no limit.

@@ -14,6 +14,7 @@ mod access_log_files;
 mod browsers;
 mod command_line;
 mod error_log;
+mod files;
 mod flow;
 mod http1;
 mod http1_abuse;

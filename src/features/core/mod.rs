@@ -2,6 +2,7 @@
 //! walk itself needs.
 
 mod directives;
+mod files;
 mod main_context;
 mod settings;
 pub mod syslog;

@@ -1,5 +1,6 @@
 //! The settings of one location, from all the levels round it.
 
+use super::files;
 use super::main_context::error_logs;
 use crate::base::limits::REQUEST_FIELDS_MAX;
 use crate::conf::{Context, Diagnostic, Directive, Place, Scope, Word, value};
@@ -54,6 +55,7 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
         server,
         satisfy: scope.one_of("satisfy", &[("all", Satisfy::All), ("any", Satisfy::Any)], Satisfy::All)?,
         auth_delay: time(scope, "auth_delay", 0)?,
+        files: files::compile(scope, b)?,
         root: root(scope, &name, b)?,
         client_max_body_size: scope.offset("client_max_body_size", 1024 * 1024)?,
         client_body_buffer_size: scope.size("client_body_buffer_size", 16 * 1024)? as usize,

@@ -3,7 +3,7 @@
 use crate::base::process_settings::Level;
 use crate::http::Method;
 use crate::net::error_log::OsError;
-use crate::net::file::{self, FileKind};
+use crate::net::file::FileKind;
 use crate::pipeline::answer::Answer;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::file_path::FilePath;
@@ -48,7 +48,7 @@ impl IndexFiles {
                 None => continue,
                 Some(_) => {}
             }
-            match file::facts(path.bytes()).await {
+            match x.file_facts(path.bytes()).await {
                 Ok(_) => {
                     let name = path.bytes().get(folder_len..).unwrap_or_default();
                     return Ok(inside([&x.uri, name].concat()));
@@ -114,7 +114,7 @@ async fn test_folder(x: &Exchange, path: &FilePath, folder_len: usize) -> Result
         [front @ .., b'/'] if !front.is_empty() => front,
         whole => whole,
     };
-    match file::facts(folder).await {
+    match x.file_facts(folder).await {
         Ok(facts) if facts.kind == FileKind::Directory => Ok(()),
         Ok(_) => {
             let shown = String::from_utf8_lossy(folder);

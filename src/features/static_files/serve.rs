@@ -4,7 +4,7 @@ use crate::base::process_settings::Level;
 use crate::http::uri::{Escape, escape};
 use crate::http::{Known, Method, date};
 use crate::net::error_log::OsError;
-use crate::net::file::{self, FileKind, FileRange, OpenFile};
+use crate::net::file::{FileKind, FileRange, OpenFile};
 use crate::pipeline::answer::{Answer, Body};
 use crate::pipeline::conditions::{self, Verdict};
 use crate::pipeline::exchange::Exchange;
@@ -43,7 +43,7 @@ impl StaticFiles {
             Ok(path) => path,
             Err(status) => return Answer::Status(status),
         };
-        let file = match file::open(path.bytes()).await {
+        let file = match x.open_file(path.bytes()).await {
             Ok(file) => file,
             Err(error) => return Answer::Status(open_fault(x, &path, &error)),
         };
@@ -133,7 +133,7 @@ fn open_fault(x: &Exchange, path: &FilePath, error: &io::Error) -> u16 {
         _ => (Level::Crit, 500),
     };
     if status != 404 || x.here.settings.log_not_found {
-        x.log(level, format_args!("open() \"{}\" failed {}", path.shown(), OsError(error)));
+        x.log(level, format_args!("{} \"{}\" failed {}", x.open_call(), path.shown(), OsError(error)));
     }
     status
 }
