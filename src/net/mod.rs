@@ -13,7 +13,7 @@ pub mod log_file;
 pub mod runtime;
 pub mod sockets;
 pub mod stream;
-pub mod syslog;
 pub mod symlinks;
+pub mod syslog;
 pub mod temp_file;
 pub mod timezone;
