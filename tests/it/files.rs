@@ -170,3 +170,13 @@ fn indexes_and_directories_are_cached_too() {
         statuses(&server, &[("/real/", 200), ("/real", 301), ("/absent/", 404), ("/", 403)]);
     }
 }
+
+#[test]
+fn a_file_is_kept_open_from_its_second_use_on() {
+    let server = site(&format!("{KEPT} open_file_cache_min_uses 2;"));
+    // The second request opens the file that is there by then, and leaves it open.
+    for (content, text) in [("one", "one"), ("two", "two"), ("six", "two")] {
+        replace(&server, "www/real/file", content);
+        assert_eq!(server.get("/real/file").text(), text);
+    }
+}
