@@ -4,6 +4,7 @@ pub mod access;
 pub mod access_log;
 pub mod auth_request;
 pub mod core;
+pub mod gzip;
 pub mod headers;
 pub mod index;
 pub mod map;
@@ -37,8 +38,11 @@ pub const ALL: &[&Feature] = &[
     &auth_request::FEATURE,
     &proxy::FEATURE,
     &static_files::FEATURE,
+    &gzip::precompressed::FEATURE,
     &index::FEATURE,
     &headers::FEATURE,
+    &gzip::gunzip::FEATURE,
+    &gzip::FEATURE,
     &access_log::FEATURE,
 ];
 
@@ -110,7 +114,7 @@ const DEFAULT_MODULES: &[&str] = &[
 ];
 
 /// The modules nginx is built with when asked.
-const OPTIONAL_MODULES: &[&str] = &["http_auth_request", "http_realip"];
+const OPTIONAL_MODULES: &[&str] = &["http_auth_request", "http_gunzip", "http_gzip_static", "http_realip"];
 
 #[cfg(test)]
 mod tests {

@@ -206,6 +206,11 @@ impl FileRange {
         FileRange { file, offset: 0, len: 0, rest: segments.into(), remaining }
     }
 
+    /// The file.
+    pub fn file(&self) -> &OpenFile {
+        &self.file
+    }
+
     /// Bytes still to be sent.
     pub fn remaining(&self) -> u64 {
         self.remaining

@@ -1,6 +1,7 @@
 //! An answer: what a content step hands to the one door all answers leave by.
 
 use super::fields::FieldList;
+use crate::http::Known;
 use crate::net::file::FileRange;
 
 /// How a request is answered.
@@ -31,6 +32,22 @@ pub struct AnswerHead {
     pub trailers: FieldList,
     /// The body is to be chunked even if its length is known: fields will follow it.
     pub expect_trailers: bool,
+    /// Which parts of the body may be asked for.
+    pub ranges: Ranges,
+    /// Whether it is compressed depends on what the request accepts: `gzip_vary` tells caches so.
+    pub coding_varies: bool,
+}
+
+/// Which parts of a body a request may ask for (RFC 9110, 14).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ranges {
+    /// None.
+    #[default]
+    No,
+    /// One: of a body that is passed on as it comes.
+    One,
+    /// So many at most, any number without one.
+    Many(Option<u64>),
 }
 
 impl AnswerHead {
@@ -43,6 +60,36 @@ impl AnswerHead {
         self.fields.clear();
         self.trailers.clear();
         self.expect_trailers = false;
+        self.ranges = Ranges::No;
+        self.coding_varies = false;
+    }
+
+    /// The body will be another one than the source's: its length is not known, its parts cannot be
+    /// asked for.
+    pub fn forget_length(&mut self) {
+        self.length = None;
+        self.forget_ranges();
+    }
+
+    /// Parts of the body cannot be asked for.
+    pub fn forget_ranges(&mut self) {
+        self.ranges = Ranges::No;
+        self.fields.remove(Known::AcceptRanges);
+    }
+
+    /// The same content in other bytes: the tag is a weak one from here on (RFC 9110, 8.8.1). A tag
+    /// that is malformed is removed.
+    pub fn weaken_etag(&mut self) {
+        let Some(tag) = self.fields.find(Known::Etag) else { return };
+        if tag.starts_with(b"W/") && tag.len() > 2 {
+            return;
+        }
+        if !tag.starts_with(b"\"") {
+            self.fields.remove(Known::Etag);
+            return;
+        }
+        let weak = [b"W/", tag].concat();
+        self.fields.replace(Known::Etag, &weak);
     }
 }
 

@@ -67,6 +67,8 @@ pub struct Exchange {
     pub answer: AnswerHead,
     /// How an upstream's body is passed on.
     pub passing: Passing,
+    /// Bytes of the body before it was compressed and behind, once all was.
+    pub packed: Option<(u64, u64)>,
     /// Bytes sent to the client, head included.
     pub bytes_sent: u64,
     /// Body bytes sent to the client.
@@ -265,6 +267,7 @@ impl Recycled {
                 request_length: 0,
                 answer: AnswerHead::default(),
                 passing: Passing::default(),
+                packed: None,
                 bytes_sent: 0,
                 body_bytes_sent: 0,
                 keep_alive: false,
@@ -355,6 +358,7 @@ impl Exchange {
         self.head.clear();
         self.answer.clear();
         self.passing = Passing::default();
+        self.packed = None;
         self.bytes_sent = 0;
         self.body_bytes_sent = 0;
         self.keep_alive = false;

@@ -64,6 +64,20 @@ impl FieldList {
         self.push_known(known, name, value);
     }
 
+    /// Gives the first field of this identity another value, in its place.
+    pub fn replace(&mut self, known: Known, value: &[u8]) {
+        let value = self.store(value);
+        if let Some(field) = self.list.iter_mut().find(|field| field.known == known) {
+            field.value = value;
+        }
+    }
+
+    /// Puts a field before all others.
+    pub fn push_front(&mut self, known: Known, name: &[u8], value: &[u8]) {
+        let (name, value) = (self.store(name), self.store(value));
+        self.list.insert(0, OutField { name, value, known });
+    }
+
     /// Removes every field of this identity.
     pub fn remove(&mut self, known: Known) {
         self.list.retain(|field| field.known != known);

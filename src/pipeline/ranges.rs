@@ -1,9 +1,10 @@
 //! Byte ranges (RFC 9110, 14) as nginx serves them: 206 with one part or several, 416.
 
+use super::answer::{AnswerHead, Body, Ranges};
 use super::connection::push_decimal;
 use super::exchange::Exchange;
 use crate::http::{Known, Version, date, list};
-use crate::net::file::Segment;
+use crate::net::file::{FileRange, Segment};
 use std::cell::Cell;
 use std::hash::{BuildHasher, Hasher};
 use std::ops::Range;
@@ -20,7 +21,7 @@ const POSITION_MAX: u64 = i64::MAX as u64;
 
 /// Which bytes a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
+enum Asked {
     /// All of them, or in a way that is ignored.
     Whole,
     /// These.
@@ -31,10 +32,68 @@ pub enum Asked {
     Unsatisfiable,
 }
 
+/// Cuts the answer down to what the request asks for, where its head allows that; body filters may
+/// have taken the permission away.
+///
+/// # Errors
+/// 416: there is no such part. `Content-Range` is set.
+pub fn cut(x: &mut Exchange, body: &mut Body) -> Result<(), u16> {
+    let max = match x.answer.ranges {
+        Ranges::No | Ranges::Many(Some(0)) => return Ok(()),
+        Ranges::One => Some(1),
+        Ranges::Many(max) => max,
+    };
+    let (Some(length), 200, 0) = (x.answer.length, x.answer.status, x.depth) else { return Ok(()) };
+    if x.version() < Version::Http10 {
+        return Ok(());
+    }
+    let fields = &x.answer.fields;
+    let modified = fields.find(Known::LastModified).and_then(date::parse_http);
+    let wanted = asked(x, length, modified, fields.find(Known::Etag), max);
+    match (wanted, body) {
+        (Asked::One(range), Body::File(file)) => {
+            *file = FileRange::new(file.file().clone(), range.start, range.end - range.start);
+            one(&mut x.answer, &range, length);
+        }
+        (Asked::One(range), Body::Upstream) => {
+            one(&mut x.answer, &range, length);
+            x.passing.only(range);
+        }
+        (Asked::Many(ranges), Body::File(file)) => {
+            let boundary = boundary();
+            let parts = parts(&ranges, length, &x.answer.content_type, &boundary);
+            *file = FileRange::of_segments(file.file().clone(), parts);
+            x.answer.status = 206;
+            x.answer.length = Some(file.remaining());
+            x.answer.content_type.clear();
+            x.answer.content_type.extend_from_slice(b"multipart/byteranges; boundary=");
+            x.answer.content_type.extend_from_slice(&boundary);
+        }
+        (Asked::Unsatisfiable, _) => {
+            x.answer.clear();
+            x.answer.fields.push_with(b"Content-Range", |out| content_range(None, length, out));
+            return Err(416);
+        }
+        (Asked::Whole | Asked::One(_) | Asked::Many(_), _) => {
+            x.answer.fields.set_known(Known::AcceptRanges, b"Accept-Ranges", b"bytes");
+        }
+    }
+    Ok(())
+}
+
+/// Makes it the answer with one part of the body.
+fn one(answer: &mut AnswerHead, range: &Range<u64>, length: u64) {
+    answer.status = 206;
+    answer.reason.clear();
+    answer.length = Some(range.end - range.start);
+    answer.fields.remove(Known::AcceptRanges);
+    answer.fields.push_with(b"Content-Range", |out| content_range(Some(range), length, out));
+}
+
 /// What the request asks for of a body of `length` bytes with this `Last-Modified` (seconds since the
 /// epoch) and `ETag`, whose answer would have status 200. More than `max` ranges are ignored; `None`
 /// sets no number, but then the parts must not outweigh the whole.
-pub fn asked(
+fn asked(
     x: &Exchange,
     length: u64,
     modified_unix_s: Option<i64>,
@@ -56,7 +115,7 @@ pub fn asked(
 }
 
 /// Reads the value of `Range`.
-pub fn parse(value: &[u8], length: u64, max: Option<u64>) -> Asked {
+fn parse(value: &[u8], length: u64, max: Option<u64>) -> Asked {
     const UNIT: &[u8] = b"bytes=";
     let specs = match value.split_at_checked(UNIT.len()) {
         Some((unit, specs)) if unit.eq_ignore_ascii_case(UNIT) && !specs.is_empty() => specs,
@@ -128,7 +187,7 @@ fn if_range_holds(condition: &[u8], modified: Option<i64>, etag: Option<&[u8]>) 
 }
 
 /// Appends the value of `Content-Range`: of this range, or of none that exists.
-pub fn content_range(range: Option<&Range<u64>>, length: u64, out: &mut Vec<u8>) {
+fn content_range(range: Option<&Range<u64>>, length: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"bytes ");
     match range {
         Some(range) => push_range(range, length, out),
@@ -148,7 +207,7 @@ fn push_range(range: &Range<u64>, length: u64, out: &mut Vec<u8>) {
 }
 
 /// The body of an answer in several parts (multipart/byteranges, RFC 9110, 14.6).
-pub fn parts(ranges: &[Range<u64>], length: u64, content_type: &[u8], boundary: &[u8]) -> Vec<Segment> {
+fn parts(ranges: &[Range<u64>], length: u64, content_type: &[u8], boundary: &[u8]) -> Vec<Segment> {
     let mut segments = Vec::with_capacity(ranges.len() * 2 + 1);
     for range in ranges {
         let mut head = Vec::with_capacity(128);
@@ -173,7 +232,7 @@ thread_local! {
 }
 
 /// A boundary of 20 digits that no file can have been made to contain: it is not known beforehand.
-pub fn boundary() -> [u8; 20] {
+fn boundary() -> [u8; 20] {
     let mut number = BOUNDARY.get();
     // The step is odd, so that the numbers of a thread do not repeat.
     BOUNDARY.set(number.wrapping_add(0x9e37_79b9_7f4a_7c15));

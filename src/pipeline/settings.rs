@@ -3,6 +3,7 @@
 
 use super::exchange::Exchange;
 use super::files::FileRules;
+use super::filter::{BodyFilter, Stage};
 use super::pattern::Pattern;
 use super::step::{HeaderFilter, LogStep, PHASES, Phase, Step};
 use super::template::Template;
@@ -116,6 +117,8 @@ pub struct Settings {
     pub steps: [Vec<Step>; PHASES],
     /// The header filters, in the order of their stages.
     pub header_filters: Vec<Box<dyn HeaderFilter>>,
+    /// The body filters, in the order of their stages.
+    pub body_filters: Vec<(Stage, Box<dyn BodyFilter>)>,
     /// What adds fields behind a body, once that was sent.
     pub trailer_filters: Vec<Box<dyn HeaderFilter>>,
     /// What is run when a request ended here.

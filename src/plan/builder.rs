@@ -4,6 +4,7 @@
 use super::{LocationId, Origin};
 use crate::base::process_settings::Level;
 use crate::conf::{Diagnostic, Directive, Files, Sources, Word};
+use crate::pipeline::filter::{BodyFilter, Stage};
 use crate::pipeline::local::{Layout, ShardFacts, Slot};
 use crate::pipeline::pattern::Pattern;
 use crate::pipeline::settings::{PlacedPattern, ServerFacts, Settings};
@@ -365,6 +366,11 @@ impl<'a> Builder<'a> {
         self.settings().steps[phase as usize].push(Step::Waiting(Box::new(step)));
     }
 
+    /// Adds a step that may wait before all others of its phase.
+    pub fn waiting_first(&mut self, phase: Phase, step: impl WaitingStep + 'static) {
+        self.settings().steps[phase as usize].insert(0, Step::Waiting(Box::new(step)));
+    }
+
     /// Whether something answers every request of the open location already.
     pub fn has_content(&mut self) -> bool {
         !self.settings().steps[Phase::Content as usize].is_empty()
@@ -373,6 +379,13 @@ impl<'a> Builder<'a> {
     /// Adds a header filter.
     pub fn header_filter(&mut self, filter: impl HeaderFilter + 'static) {
         self.settings().header_filters.push(Box::new(filter));
+    }
+
+    /// Adds a body filter; those of one stage stand in the order in which they were added.
+    pub fn body_filter(&mut self, stage: Stage, filter: impl BodyFilter + 'static) {
+        let filters = &mut self.settings().body_filters;
+        let at = filters.partition_point(|(other, _)| *other <= stage);
+        filters.insert(at, (stage, Box::new(filter)));
     }
 
     /// Adds a filter of what follows a body: it fills `x.answer.trailers`.

@@ -1,5 +1,7 @@
 //! The one door every answer leaves by: header filters, the head, the body.
 
+use super::filtered::{self, Filtered};
+use super::generation::Generation;
 use super::head;
 use super::tunnel;
 use crate::base::buffer::Buffer;
@@ -10,12 +12,14 @@ use crate::http::chunked::{CHUNK_TAIL, LAST_CHUNK, LAST_CHUNK_HEAD, chunk_head};
 use crate::net::deadline::sleep;
 use crate::net::h1_body::BodyFault;
 use crate::net::stream::Stream;
-use crate::pipeline::answer::{Answer, Body};
+use crate::pipeline::answer::{Answer, Body, Ranges};
 use crate::pipeline::body::Source;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::pace::{self, Pace};
+use crate::pipeline::ranges;
 use crate::pipeline::upload::alongside;
 use crate::upstream::client::UpstreamBody;
+use std::rc::Rc;
 
 /// How sending ended.
 pub enum Sent {
@@ -29,6 +33,8 @@ pub enum Sent {
     },
     /// Nothing was sent, on purpose or because nobody is there.
     Silent,
+    /// Nothing was sent: the request is to be answered with this status instead.
+    Instead(u16),
 }
 
 /// How a body is framed for the client.
@@ -45,7 +51,7 @@ pub(super) enum Coding {
 }
 
 /// Why sending stopped.
-enum Broken {
+pub(super) enum Broken {
     /// The client is gone or too slow.
     Client { reset: bool },
     /// The source of the body failed.
@@ -53,8 +59,8 @@ enum Broken {
 }
 
 /// Sends an answer.
-pub async fn run(x: &mut Exchange, stream: &Stream, answer: Answer) -> Sent {
-    let body = match answer {
+pub async fn run(g: &Rc<Generation>, x: &mut Exchange, stream: &Stream, answer: Answer) -> Sent {
+    let mut body = match answer {
         Answer::Ready(body) => body,
         Answer::Close => {
             if x.answer.status == 0 {
@@ -78,7 +84,18 @@ pub async fn run(x: &mut Exchange, stream: &Stream, answer: Answer) -> Sent {
         // Rare and large: boxed, so that every other request does not carry room for it.
         return Box::pin(tunnel::run(x, stream)).await;
     }
-    let coding = coding(x, &body);
+    // What body filters need is large: boxed, so that every other answer does not carry room for it.
+    let mut filters = None;
+    if !here.settings.body_filters.is_empty() {
+        filters = filtered::begin(x, &body);
+    }
+    if x.answer.ranges != Ranges::No
+        && let Err(status) = ranges::cut(x, &mut body)
+    {
+        drop_upstream(x);
+        return Sent::Instead(status);
+    }
+    let coding = coding(x, &body, filters.is_some());
     if coding == Coding::UntilClose {
         x.keep_alive = false;
     }
@@ -94,7 +111,7 @@ pub async fn run(x: &mut Exchange, stream: &Stream, answer: Answer) -> Sent {
     }
     let mut sink =
         Sink { stream, out: Buffer::ordinary(), chunked: coding == Coding::Chunked, pace: pace(x) };
-    let outcome = send(x, &mut sink, body, coding).await;
+    let outcome = send(g, x, &mut sink, body, coding, filters).await;
     match outcome {
         Ok(()) => Sent::All,
         Err(Broken::Client { reset }) => Sent::Cut { reset },
@@ -103,7 +120,7 @@ pub async fn run(x: &mut Exchange, stream: &Stream, answer: Answer) -> Sent {
 }
 
 /// The coding that version, status and length call for.
-fn coding(x: &mut Exchange, body: &Body) -> Coding {
+fn coding(x: &mut Exchange, body: &Body, filtered: bool) -> Coding {
     let status = x.answer.status;
     if x.is_head() || status == 204 || status == 304 || (100..200).contains(&status) {
         if matches!(status, 204) {
@@ -111,11 +128,16 @@ fn coding(x: &mut Exchange, body: &Body) -> Coding {
         }
         return Coding::None;
     }
-    if let Body::Bytes(bytes) = body {
-        x.answer.length.get_or_insert(bytes.len() as u64);
-    }
-    if matches!(body, Body::None) {
-        x.answer.length.get_or_insert(0);
+    match body {
+        // What is filtered has the length that the filters leave.
+        _ if filtered => {}
+        Body::Bytes(bytes) => {
+            x.answer.length.get_or_insert(bytes.len() as u64);
+        }
+        Body::None => {
+            x.answer.length.get_or_insert(0);
+        }
+        Body::File(_) | Body::Upstream | Body::Tunnel => {}
     }
     let chunks = x.version() >= Version::Http11 && x.here.settings.chunked_transfer_encoding;
     if x.answer.length.is_some() && !(x.answer.expect_trailers && chunks) {
@@ -127,7 +149,14 @@ fn coding(x: &mut Exchange, body: &Body) -> Coding {
     Coding::UntilClose
 }
 
-async fn send(x: &mut Exchange, sink: &mut Sink<'_>, body: Body, coding: Coding) -> Result<(), Broken> {
+async fn send(
+    g: &Rc<Generation>,
+    x: &mut Exchange,
+    sink: &mut Sink<'_>,
+    body: Body,
+    coding: Coding,
+    filters: Option<Box<Filtered>>,
+) -> Result<(), Broken> {
     let mut head = std::mem::take(&mut x.scratch);
     head.clear();
     if x.version() != Version::Http09 {
@@ -138,19 +167,15 @@ async fn send(x: &mut Exchange, sink: &mut Sink<'_>, body: Body, coding: Coding)
     x.scratch = head;
     put?;
     if coding == Coding::None {
-        if let Some(mut upstream) = x.upstream_body.take() {
-            upstream.settle();
-            end_attempt(x, 0);
-        }
-        // There is no answer's body to wait for: the rest of the request is not wanted.
-        x.end_upload();
+        drop_upstream(x);
         sink.flush(x).await?;
         return Ok(());
     }
-    let outcome = match body {
-        Body::None | Body::Tunnel => Ok(()),
-        Body::Bytes(bytes) => sink.piece(x, &bytes).await,
-        Body::File(mut file) => loop {
+    let outcome = match (body, filters) {
+        (body, Some(filters)) => Box::pin(filtered::pass(g, x, sink, body, filters)).await,
+        (Body::None | Body::Tunnel, None) => Ok(()),
+        (Body::Bytes(bytes), None) => sink.piece(x, &bytes).await,
+        (Body::File(mut file), None) => loop {
             match file.next().await {
                 Ok(Some(piece)) => {
                     if let Err(broken) = sink.buffer(x, piece).await {
@@ -167,7 +192,7 @@ async fn send(x: &mut Exchange, sink: &mut Sink<'_>, body: Body, coding: Coding)
                 }
             }
         },
-        Body::Upstream => match x.upload.take() {
+        (Body::Upstream, None) => match x.upload.take() {
             Some(mut upload) => {
                 let outcome = Box::pin(alongside(relay(x, sink), upload.run())).await;
                 x.upload = Some(upload);
@@ -195,6 +220,15 @@ async fn send(x: &mut Exchange, sink: &mut Sink<'_>, body: Body, coding: Coding)
     outcome
 }
 
+/// Leaves the upstream's body unread; the rest of the request is then not wanted either.
+fn drop_upstream(x: &mut Exchange) {
+    if let Some(mut upstream) = x.upstream_body.take() {
+        upstream.settle();
+        end_attempt(x, 0);
+    }
+    x.end_upload();
+}
+
 /// Ends a chunked body, with the fields behind it where there are any.
 async fn end_chunks(x: &mut Exchange, sink: &mut Sink<'_>) -> Result<(), Broken> {
     let here = x.here.clone();
@@ -213,7 +247,7 @@ async fn end_chunks(x: &mut Exchange, sink: &mut Sink<'_>) -> Result<(), Broken>
 }
 
 /// Takes over the upstream's trailer fields, where they are passed on.
-fn take_trailers(x: &mut Exchange) {
+pub(super) fn take_trailers(x: &mut Exchange) {
     let Exchange { answer, passing, upstream_body, .. } = x;
     let Some(but) = &passing.trailers_but else { return };
     let Some((fields, text)) = upstream_body.as_ref().and_then(UpstreamBody::trailers) else { return };
@@ -271,7 +305,7 @@ async fn relay(x: &mut Exchange, sink: &mut Sink<'_>) -> Result<(), Broken> {
     }
 }
 
-fn fault_text(fault: BodyFault) -> &'static str {
+pub(super) fn fault_text(fault: BodyFault) -> &'static str {
     match fault {
         BodyFault::Timeout => "upstream timed out (110: Connection timed out)",
         BodyFault::Closed => "upstream prematurely closed connection",
@@ -280,7 +314,7 @@ fn fault_text(fault: BodyFault) -> &'static str {
 }
 
 /// Notes that the upstream's answer was read to its end.
-fn end_attempt(x: &mut Exchange, received_since_head: u64) {
+pub(super) fn end_attempt(x: &mut Exchange, received_since_head: u64) {
     let now = clock::now();
     if let Some(attempt) = x.upstream.last_mut()
         && attempt.response_ms.is_none()
@@ -291,7 +325,7 @@ fn end_attempt(x: &mut Exchange, received_since_head: u64) {
 }
 
 /// Where an HTTP/1 answer goes: small parts are gathered, so that head and body leave together.
-struct Sink<'s> {
+pub(super) struct Sink<'s> {
     stream: &'s Stream,
     out: Buffer,
     chunked: bool,
@@ -309,7 +343,7 @@ fn pace(x: &Exchange) -> Option<Pace> {
 }
 
 /// The first bytes of a buffer, at most so many, in one of their own.
-fn front(buffer: &Buffer, most: u64) -> Buffer {
+pub(super) fn front(buffer: &Buffer, most: u64) -> Buffer {
     let bytes = buffer.filled();
     let bytes = &bytes[..bytes.len().min(usize::try_from(most).unwrap_or(usize::MAX))];
     let mut front = Buffer::with_capacity(bytes.len());
@@ -345,7 +379,7 @@ impl Sink<'_> {
     }
 
     /// Queues a piece of the body; a large one is sent from its own memory.
-    async fn buffer(&mut self, x: &mut Exchange, piece: Buffer) -> Result<(), Broken> {
+    pub(super) async fn buffer(&mut self, x: &mut Exchange, piece: Buffer) -> Result<(), Broken> {
         if piece.len() <= self.out.room() / 2 {
             return self.piece(x, piece.filled()).await;
         }
@@ -387,7 +421,7 @@ impl Sink<'_> {
     }
 
     /// Sends what is queued.
-    async fn flush(&mut self, x: &mut Exchange) -> Result<(), Broken> {
+    pub(super) async fn flush(&mut self, x: &mut Exchange) -> Result<(), Broken> {
         if self.out.is_empty() {
             return Ok(());
         }

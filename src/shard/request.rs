@@ -102,7 +102,15 @@ async fn serve_with(
     if shard.is_quitting() {
         x.keep_alive = false;
     }
-    let sent = deliver::run(x, stream, answer).await;
+    let mut sent = deliver::run(generation, x, stream, answer).await;
+    // Each error page on the way counts as a relocation, of which there is a bounded number.
+    while let Sent::Instead(status) = sent {
+        sent = Box::pin(async {
+            let answer = walk::answer_status(generation, x, status).await;
+            deliver::run(generation, x, stream, answer).await
+        })
+        .await;
+    }
     x.completed = matches!(sent, Sent::All);
     finish(shard, x, stream, sent).await
 }
@@ -118,7 +126,7 @@ async fn finish(shard: &Rc<Shard>, x: &mut Exchange, stream: &Stream, sent: Sent
             }
             return After::Close;
         }
-        Sent::Silent => return After::Close,
+        Sent::Silent | Sent::Instead(_) => return After::Close,
         Sent::All => {}
     }
     let (timeout, least) = (settings.keepalive_timeout, settings.keepalive_min_timeout);

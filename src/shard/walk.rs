@@ -417,33 +417,13 @@ fn ask<'a>(
             refused.head.status = 500;
             return refused;
         }
-        let own = g.here(g.plan.servers[x.server].own);
-        let mut sub = Recycled::take(&x.connection, &g.locals, own);
-        sub.input = crate::base::buffer::Buffer::with_capacity(x.input.len());
-        sub.input.append(x.input.filled());
-        sub.head = x.head.clone();
-        sub.head.method = if x.is_head() { Method::Head } else { Method::Get };
-        sub.head.framing = Framing::None;
-        sub.host.clone_from(&x.host);
-        sub.server = x.server;
-        sub.uri.clone_from(&asked.uri);
-        sub.args.clone_from(&asked.args);
-        sub.internal = true;
-        sub.uri_is_original = false;
-        sub.depth = x.depth + 1;
-        sub.source = Source::None;
-        sub.body = RequestBody::Memory(Vec::new());
-        // As in nginx, its variables are those of the request that asks.
-        sub.values.swap(&x.values);
+        let mut sub = subrequest(g, x, asked);
         let answer = run(g, &mut sub).await;
         let mut result = Asked::default();
         if let Answer::Ready(body) = answer {
             result.body = collect(&mut sub, body).await;
         }
-        if sub.here.settings.log_subrequest {
-            log(&sub);
-        }
-        x.values.swap(&sub.values);
+        end_embedded(x, &sub);
         std::mem::swap(&mut result.head, &mut sub.answer);
         result
     })
@@ -455,6 +435,44 @@ pub fn log(x: &Exchange) {
     for step in &here.settings.log_steps {
         step.log(x);
     }
+}
+
+/// The exchange of a request that the gateway makes to itself on behalf of a client's.
+fn subrequest(g: &Rc<Generation>, x: &Exchange, asked: Subrequest) -> Recycled {
+    let own = g.here(g.plan.servers[x.server].own);
+    let mut sub = Recycled::take(&x.connection, &g.locals, own);
+    sub.input = crate::base::buffer::Buffer::with_capacity(x.input.len());
+    sub.input.append(x.input.filled());
+    sub.head = x.head.clone();
+    sub.head.method = if x.is_head() { Method::Head } else { Method::Get };
+    sub.head.framing = Framing::None;
+    sub.host.clone_from(&x.host);
+    sub.server = x.server;
+    sub.uri = asked.uri;
+    sub.args = asked.args;
+    sub.internal = true;
+    sub.uri_is_original = false;
+    sub.depth = x.depth + 1;
+    sub.source = Source::None;
+    sub.body = RequestBody::Memory(Vec::new());
+    // As in nginx, its variables are those of the request that asks.
+    sub.values.swap(&x.values);
+    sub
+}
+
+/// A request whose answer becomes a part of the client's: its exchange, and the answer's body.
+pub(super) async fn embedded(g: &Rc<Generation>, x: &Exchange, asked: Subrequest) -> (Recycled, Answer) {
+    let mut sub = subrequest(g, x, asked);
+    let answer = run(g, &mut sub).await;
+    (sub, answer)
+}
+
+/// Ends a subrequest: it is logged where that is wanted, and gives back the variables.
+pub(super) fn end_embedded(x: &Exchange, sub: &Exchange) {
+    if sub.here.settings.log_subrequest {
+        log(sub);
+    }
+    x.values.swap(&sub.values);
 }
 
 /// The first bytes of a subrequest's body; the rest is not read.

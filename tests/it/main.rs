@@ -16,6 +16,7 @@ mod command_line;
 mod error_log;
 mod files;
 mod flow;
+mod gzip;
 mod http1;
 mod http1_abuse;
 mod http1_body;

@@ -116,6 +116,7 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
         auto_redirect: false,
         steps: Default::default(),
         header_filters: Vec::new(),
+        body_filters: Vec::new(),
         trailer_filters: Vec::new(),
         log_steps: Vec::new(),
         name,

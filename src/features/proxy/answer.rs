@@ -2,10 +2,9 @@
 
 use super::rewrites;
 use super::settings::ProxySettings;
-use crate::http::{BodyFraming, Known, date};
+use crate::http::{BodyFraming, Known};
 use crate::net::h1_body::Frame;
 use crate::pipeline::exchange::Exchange;
-use crate::pipeline::ranges::{self, Asked};
 use crate::pipeline::redirect;
 
 /// Fills `x.answer` from the head in `x.upstream_head`, whose bytes are in `x.upstream_input`. Fields
@@ -106,33 +105,6 @@ pub fn rewritten_cookies(settings: &ProxySettings, x: &mut Exchange) -> Vec<Opti
     let fields = x.upstream_head.fields.all(Known::SetCookie);
     let values: Vec<Vec<u8>> = fields.map(|field| field.value.of(buffer).to_vec()).collect();
     values.into_iter().map(|value| settings.cookies.rewrite(x, &value)).collect()
-}
-
-/// Cuts the answer down to the range that the client asks for. False if there is no such part: the
-/// answer is then empty but for its length in `Content-Range`.
-pub fn cut_range(x: &mut Exchange) -> bool {
-    let (Some(size), 200, 0) = (x.answer.length, x.answer.status, x.depth) else { return true };
-    if x.error_status.is_some() {
-        return true;
-    }
-    let modified = x.answer.fields.find(Known::LastModified).and_then(date::parse_http);
-    // Of an answer that is passed on as it comes there is one part at most.
-    match ranges::asked(x, size, modified, x.answer.fields.find(Known::Etag), Some(1)) {
-        Asked::Whole | Asked::Many(_) => x.answer.fields.push(b"Accept-Ranges", b"bytes"),
-        Asked::One(range) => {
-            x.answer.status = 206;
-            x.answer.reason.clear();
-            x.answer.length = Some(range.end - range.start);
-            x.answer.fields.push_with(b"Content-Range", |out| ranges::content_range(Some(&range), size, out));
-            x.passing.only(range);
-        }
-        Asked::Unsatisfiable => {
-            x.answer.clear();
-            x.answer.fields.push_with(b"Content-Range", |out| ranges::content_range(None, size, out));
-            return false;
-        }
-    }
-    true
 }
 
 /// The reader's view of the framing.

@@ -4,7 +4,7 @@ use super::settings::ProxySettings;
 use super::{accel, answer};
 use crate::base::clock;
 use crate::http::{Known, Method};
-use crate::pipeline::answer::{Answer, Body};
+use crate::pipeline::answer::{Answer, Body, Ranges};
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::pace;
 use crate::pipeline::passing::Passing;
@@ -36,10 +36,8 @@ pub fn finish(settings: &ProxySettings, x: &mut Exchange, method: Method) -> Flo
     if settings.pass_trailers {
         x.passing.trailers_but = Some(settings.hidden.clone());
     }
-    if settings.force_ranges && !answer::cut_range(x) {
-        leave(x);
-        return Flow::Answer(Answer::Status(416));
-    }
+    // Of an answer that is passed on as it comes there is one part at most.
+    x.answer.ranges = if settings.force_ranges { Ranges::One } else { Ranges::No };
     Flow::Answer(Answer::Ready(if x.upstream_head.upgrade { Body::Tunnel } else { Body::Upstream }))
 }
 

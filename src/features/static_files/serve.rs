@@ -2,20 +2,18 @@
 
 use crate::base::process_settings::Level;
 use crate::http::uri::{Escape, escape};
-use crate::http::{Known, Method, date};
+use crate::http::{Known, Method};
 use crate::net::error_log::OsError;
-use crate::net::file::{FileKind, FileRange, OpenFile};
-use crate::pipeline::answer::{Answer, Body};
-use crate::pipeline::conditions::{self, Verdict};
+use crate::net::file::FileKind;
+use crate::pipeline::answer::Answer;
 use crate::pipeline::exchange::Exchange;
+use crate::pipeline::file_answer;
 use crate::pipeline::file_path::FilePath;
-use crate::pipeline::media_type;
-use crate::pipeline::ranges::{self, Asked};
 use crate::pipeline::redirect;
 use crate::pipeline::step::{Flow, WaitingStep};
 use rustix::io::Errno;
 use std::future::{Future, ready};
-use std::io::{self, Write};
+use std::io;
 use std::pin::Pin;
 
 /// Serves files.
@@ -49,75 +47,11 @@ impl StaticFiles {
         };
         match file.facts.kind {
             FileKind::Regular if x.method() == Method::Post => Answer::Status(405),
-            FileKind::Regular => self.answer(x, file),
+            FileKind::Regular => file_answer::of(x, file, self.max_ranges),
             FileKind::Directory => with_slash(x),
             FileKind::Other => {
                 x.log(Level::Crit, format_args!("\"{}\" is not a regular file", path.shown()));
                 Answer::Status(404)
-            }
-        }
-    }
-
-    /// The file, a part of it, or that the client has it already.
-    fn answer(&self, x: &mut Exchange, file: OpenFile) -> Answer {
-        let (size, modified) = (file.facts.size, file.facts.modified_unix_s);
-        let tag = Tag::of(modified, size);
-        let etag = x.here.settings.etag.then(|| tag.bytes());
-        x.answer.status = 200;
-        x.answer.reason.clear();
-        x.answer.length = Some(size);
-        media_type::set(x);
-        x.answer.fields.set_known(Known::LastModified, b"Last-Modified", &date::http(modified));
-        if let Some(etag) = etag {
-            x.answer.fields.set_known(Known::Etag, b"ETag", etag);
-        }
-        // The page of an error, and what is embedded in another answer, are sent as they are.
-        if x.error_status.is_some() || x.depth > 0 {
-            return Answer::Ready(Body::File(FileRange::new(file, 0, size)));
-        }
-        match conditions::verdict(x, Some(modified), etag) {
-            Verdict::Send => {}
-            Verdict::NotModified => {
-                conditions::make_not_modified(&mut x.answer);
-                return Answer::Ready(Body::None);
-            }
-            Verdict::Failed => {
-                x.answer.clear();
-                return Answer::Status(412);
-            }
-        }
-        if self.max_ranges == Some(0) {
-            return Answer::Ready(Body::File(FileRange::new(file, 0, size)));
-        }
-        match ranges::asked(x, size, Some(modified), etag, self.max_ranges) {
-            Asked::Whole => {
-                x.answer.fields.set_known(Known::AcceptRanges, b"Accept-Ranges", b"bytes");
-                Answer::Ready(Body::File(FileRange::new(file, 0, size)))
-            }
-            Asked::One(range) => {
-                let len = range.end - range.start;
-                x.answer.status = 206;
-                x.answer.length = Some(len);
-                x.answer.fields.push_with(b"Content-Range", |out| {
-                    ranges::content_range(Some(&range), size, out);
-                });
-                Answer::Ready(Body::File(FileRange::new(file, range.start, len)))
-            }
-            Asked::Many(ranges) => {
-                let boundary = ranges::boundary();
-                let parts = ranges::parts(&ranges, size, &x.answer.content_type, &boundary);
-                let body = FileRange::of_segments(file, parts);
-                x.answer.status = 206;
-                x.answer.length = Some(body.remaining());
-                x.answer.content_type.clear();
-                x.answer.content_type.extend_from_slice(b"multipart/byteranges; boundary=");
-                x.answer.content_type.extend_from_slice(&boundary);
-                Answer::Ready(Body::File(body))
-            }
-            Asked::Unsatisfiable => {
-                x.answer.clear();
-                x.answer.fields.push_with(b"Content-Range", |out| ranges::content_range(None, size, out));
-                Answer::Status(416)
             }
         }
     }
@@ -152,37 +86,4 @@ fn with_slash(x: &mut Exchange) -> Answer {
     x.answer.fields.remove(Known::Location);
     x.answer.fields.push_with(b"Location", |out| out.extend_from_slice(&location));
     Answer::Status(301)
-}
-
-/// An `ETag`: time of change and size in hexadecimal, `"4f1a2b3c-1a2"`.
-struct Tag {
-    text: [u8; 40],
-    len: usize,
-}
-
-impl Tag {
-    fn of(modified_unix_s: i64, size: u64) -> Tag {
-        let mut text = [0; 40];
-        let mut rest = &mut text[..];
-        // Twice 16 digits, two quotes and a dash always fit.
-        let _ = write!(rest, "\"{modified_unix_s:x}-{size:x}\"");
-        let len = 40 - rest.len();
-        Tag { text, len }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        self.text.get(..self.len).unwrap_or_default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tags_are_nginxs() {
-        assert_eq!(Tag::of(0x637c_f2a0, 615).bytes(), b"\"637cf2a0-267\"");
-        assert_eq!(Tag::of(0, 0).bytes(), b"\"0-0\"");
-        assert_eq!(Tag::of(-1, u64::MAX).bytes(), b"\"ffffffffffffffff-ffffffffffffffff\"");
-    }
 }

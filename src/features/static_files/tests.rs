@@ -7,6 +7,7 @@ use crate::features::{index, static_files};
 use crate::http::{HeadLimits, Parsed};
 use crate::pipeline::answer::{Answer, Body};
 use crate::pipeline::exchange::Exchange;
+use crate::pipeline::ranges;
 use crate::pipeline::step::{Flow, Phase, Relocation, Step};
 use std::fs;
 use std::path::PathBuf;
@@ -63,10 +64,13 @@ fn until_done<F: Future>(future: F) -> F::Output {
     }
 }
 
-fn shown(x: &Exchange, answer: Answer) -> String {
+fn shown(x: &mut Exchange, answer: Answer) -> String {
     let (status, body) = match answer {
         Answer::Status(status) => (status, Body::None),
-        Answer::Ready(body) => (x.answer.status, body),
+        Answer::Ready(mut body) => match ranges::cut(x, &mut body) {
+            Ok(()) => (x.answer.status, body),
+            Err(status) => (status, Body::None),
+        },
         Answer::Close => panic!("closed"),
     };
     let mut shown = status.to_string();
