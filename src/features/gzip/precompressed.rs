@@ -6,7 +6,7 @@ use crate::conf::{Arity, Context, Diagnostic, DirectiveSpec as D, Scope};
 use crate::features::static_files::ServesFiles;
 use crate::http::{Known, Method};
 use crate::net::error_log::OsError;
-use crate::net::file::{self, FileKind};
+use crate::net::file::FileKind;
 use crate::pipeline::answer::Answer;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::file_answer;
@@ -86,7 +86,7 @@ impl Precompressed {
         let Ok(path) = FilePath::of(x) else { return Flow::Next };
         let path = [path.bytes(), b".gz"].concat();
         let shown = String::from_utf8_lossy(&path);
-        let file = match file::open(&path).await {
+        let file = match x.open_file(&path).await {
             Ok(file) => file,
             Err(error) => {
                 let level = match Errno::from_io_error(&error) {
@@ -94,7 +94,7 @@ impl Precompressed {
                     Some(Errno::ACCESS | Errno::MLINK | Errno::LOOP) => Level::Error,
                     _ => Level::Crit,
                 };
-                x.log(level, format_args!("open() \"{shown}\" failed {}", OsError(&error)));
+                x.log(level, format_args!("{} \"{shown}\" failed {}", x.open_call(), OsError(&error)));
                 return Flow::Next;
             }
         };
