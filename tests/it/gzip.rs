@@ -52,7 +52,17 @@ fn file_is_compressed() {
     assert_eq!(message.get("etag"), Some(format!("W/{}", plain.get("etag").unwrap()).as_str()));
     assert_eq!(
         message.names(),
-        ["Server", "Date", "Content-Type", "Last-Modified", "Transfer-Encoding", "Connection", "Vary", "ETag", "Content-Encoding"]
+        [
+            "Server",
+            "Date",
+            "Content-Type",
+            "Last-Modified",
+            "Transfer-Encoding",
+            "Connection",
+            "Vary",
+            "ETag",
+            "Content-Encoding"
+        ]
     );
 }
 
@@ -180,7 +190,9 @@ fn large_body_of_an_upstream() {
 #[test]
 fn streamed_body_is_flushed() {
     let up = Upstream::new(|origin| {
-        origin.answer("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n");
+        origin.answer(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n",
+        );
         origin.wait_release();
         origin.send("3\r\ntwo\r\n0\r\n\r\n");
     });
@@ -321,7 +333,10 @@ fn neighbour_of_a_file() {
     let server = precompressed("gzip_static on; gzip_vary on;");
     let message = server.get_with("/a.html", GZIP);
     assert_eq!((unpacked(&message).as_str(), message.get("vary")), ("packed", Some("Accept-Encoding")));
-    assert_eq!((message.get("content-type"), message.get("accept-ranges")), (Some("text/html"), Some("bytes")));
+    assert_eq!(
+        (message.get("content-type"), message.get("accept-ranges")),
+        (Some("text/html"), Some("bytes"))
+    );
     let etag = message.get("etag").unwrap();
     let again = server.get_with("/a.html", &format!("{GZIP}If-None-Match: {etag}\r\n"));
     assert_eq!((again.status(), again.get("content-encoding")), (304, None));
@@ -350,10 +365,7 @@ fn neighbour_for_all() {
 fn values_are_checked() {
     for (line, message) in [
         ("gzip_comp_level 10;", "value must be between 1 and 9"),
-        (
-            "gzip_window 3k;",
-            "\"gzip_window\" directive must be 512, 1k, 2k, 4k, 8k, 16k, or 32k",
-        ),
+        ("gzip_window 3k;", "\"gzip_window\" directive must be 512, 1k, 2k, 4k, 8k, 16k, or 32k"),
         ("gzip_proxied some;", "invalid value \"some\""),
         ("gzip_static maybe;", "invalid value \"maybe\""),
     ] {

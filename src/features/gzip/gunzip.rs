@@ -81,7 +81,13 @@ struct Unpacker {
 }
 
 impl Link for Unpacker {
-    fn run(&mut self, _: &mut Exchange, input: &mut Buffer, ask: Ask, out: &mut Buffer) -> Result<bool, Fault> {
+    fn run(
+        &mut self,
+        _: &mut Exchange,
+        input: &mut Buffer,
+        ask: Ask,
+        out: &mut Buffer,
+    ) -> Result<bool, Fault> {
         loop {
             if self.ended && input.is_empty() {
                 return Ok(true);

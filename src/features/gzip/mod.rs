@@ -104,10 +104,8 @@ fn window_bits(scope: &Scope<'_>) -> Result<u8, Diagnostic> {
     let size = scope.size("gzip_window", 1 << 15)?;
     match (scope.one("gzip_window"), (9..=15u8).find(|bits| 1 << bits == size)) {
         (_, Some(bits)) => Ok(bits),
-        (Some(line), None) => Err(scope.error(
-            line,
-            "\"gzip_window\" directive must be 512, 1k, 2k, 4k, 8k, 16k, or 32k".to_owned(),
-        )),
+        (Some(line), None) => Err(scope
+            .error(line, "\"gzip_window\" directive must be 512, 1k, 2k, 4k, 8k, 16k, or 32k".to_owned())),
         (None, None) => Ok(15),
     }
 }
