@@ -11,6 +11,7 @@
 
 mod common;
 
+use octroi::bridge::zone::Zones;
 use octroi::conf::Snapshot;
 use octroi::features;
 use octroi::net::error_log::ErrorLog;
@@ -256,7 +257,7 @@ fn start_gateway(origin: SocketAddr) -> (SocketAddr, Shards) {
     let listen = plan.listens()[0].clone();
     let sockets = Sockets { listens: vec![ListenSockets { listen, descriptors: vec![listener.into()] }] };
     let logs = common::void_logs(&plan);
-    let shards = Shards::start(plan, sockets, logs, ErrorLog::new(Vec::new()), vec![None]);
+    let shards = Shards::start(plan, sockets, logs, Zones::default(), ErrorLog::new(Vec::new()), vec![None]);
     (address, shards.expect("a shard starts"))
 }
 

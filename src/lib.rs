@@ -11,6 +11,7 @@
 //! | 4 | [`pipeline`] | what a request is while it walks, and what may touch it |
 //! | 3 | [`upstream`] | one shard's view of a group of servers |
 //! | 2 | [`net`] | sockets, files and timers of the data plane |
+//! | 1 | [`bridge`] | what shards share: zones that all of them count in |
 //! | 1 | [`http`] | HTTP/1: bytes in, values out |
 //! | 1 | [`conf`] | the configuration language, which knows no directive by name |
 //! | 0 | [`base`] | bounds, buffers, clocks |
@@ -18,6 +19,7 @@
 //! A room imports from lower floors only; `tests/tidy.rs` sees to it.
 
 pub mod base;
+pub mod bridge;
 pub mod cli;
 pub mod conf;
 pub mod demo;

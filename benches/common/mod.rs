@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 use octroi::base::address::Address;
+use octroi::bridge::zone::Zones;
 use octroi::conf::Snapshot;
 use octroi::features;
 use octroi::net::error_log::ErrorLog;
@@ -87,7 +88,9 @@ pub fn with_exchange<T>(plan: &Plan, location: &str, look: impl FnOnce(&mut Exch
     };
     let logs = void_logs(plan);
     runtime::run(Driver::Epoll, async {
-        let locals = Rc::new(plan.layout.build(&ShardFacts { shard: 0, shards: 1, logs: &logs }));
+        let zones = Zones::default();
+        let facts = ShardFacts { shard: 0, shards: 1, logs: &logs, zones: &zones };
+        let locals = Rc::new(plan.layout.build(&facts));
         let here = Rc::new(Here { settings, error_log: ErrorLog::new(Vec::new()) });
         let mut x = Recycled::take(&Rc::new(connection), &locals, &here);
         look(&mut x)

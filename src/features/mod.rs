@@ -7,6 +7,7 @@ pub mod core;
 pub mod gzip;
 pub mod headers;
 pub mod index;
+pub mod limits;
 pub mod map;
 pub mod proxy;
 pub mod realip;
@@ -36,6 +37,8 @@ pub const ALL: &[&Feature] = &[
     &rewrite::FEATURE,
     &access::FEATURE,
     &auth_request::FEATURE,
+    &limits::REQUESTS,
+    &limits::CONNECTIONS,
     &proxy::FEATURE,
     &static_files::FEATURE,
     &gzip::precompressed::FEATURE,

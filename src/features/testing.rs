@@ -5,6 +5,7 @@
 
 use crate::base::address::Address;
 use crate::base::clock;
+use crate::bridge::zone::Zones;
 use crate::conf::{Context, Diagnostic, Disk, Registry, Scope, Snapshot, Tree, Word};
 use crate::features::core;
 use crate::net::error_log::ErrorLog;
@@ -95,7 +96,8 @@ impl Bench {
                 started: clock::now(),
                 requests: Cell::new(1),
             };
-            let facts = ShardFacts { shard: 0, shards: 1, logs: &Logs::default() };
+            let zones = Zones::default().renewed(&plan.zones).unwrap_or_default();
+            let facts = ShardFacts { shard: 0, shards: 1, logs: &Logs::default(), zones: &zones };
             let locals = Rc::new(plan.layout.build(&facts));
             let here = Rc::new(Here { settings, error_log: ErrorLog::new(Vec::new()) });
             let mut x = Recycled::take(&Rc::new(connection), &locals, &here);

@@ -4,6 +4,7 @@
 use super::answer::AnswerHead;
 use super::body::{RequestBody, Source};
 use super::connection::Connection;
+use super::limits::Limits;
 use super::local::Locals;
 use super::passing::Passing;
 use super::settings::Here;
@@ -92,6 +93,8 @@ pub struct Exchange {
     pub upload: Option<Box<Upload>>,
     /// The client left while its body was read: nobody is there to answer.
     pub client_gone: bool,
+    /// What limits made of it.
+    pub limits: Limits,
     /// Bytes a second the client gets at most, where `$limit_rate` or `X-Accel-Limit-Rate` says so;
     /// 0 for any.
     pub limit_rate: Option<u64>,
@@ -281,6 +284,7 @@ impl Recycled {
                 upstream_uri: Vec::new(),
                 pipelined: false,
                 client_gone: false,
+                limits: Limits::default(),
                 limit_rate: None,
                 scratch: Vec::new(),
                 proxy_host: Vec::new(),
@@ -371,6 +375,7 @@ impl Exchange {
         self.upload = None;
         self.pipelined = false;
         self.client_gone = false;
+        self.limits.clear();
         self.limit_rate = None;
         self.matched.clear();
         self.values.clear();

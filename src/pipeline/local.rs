@@ -2,6 +2,7 @@
 //! that was given out when the configuration was compiled, so there is no look-up by name and no lock.
 
 use super::variable::Derived;
+use crate::bridge::zone::Zones;
 use crate::net::sockets::Logs;
 use std::any::Any;
 use std::marker::PhantomData;
@@ -33,6 +34,8 @@ pub struct ShardFacts<'a> {
     pub shards: usize,
     /// The log files, opened.
     pub logs: &'a Logs,
+    /// The zones.
+    pub zones: &'a Zones,
 }
 
 /// The list of makers, filled while the configuration is compiled.

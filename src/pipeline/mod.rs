@@ -13,6 +13,7 @@ pub mod file_path;
 pub mod files;
 pub mod filter;
 pub mod keep_alive;
+pub mod limits;
 pub mod local;
 pub mod media_type;
 pub mod pace;

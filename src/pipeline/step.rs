@@ -2,6 +2,7 @@
 
 use super::answer::{Answer, AnswerHead};
 use super::exchange::Exchange;
+use super::limits::Limits;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -64,6 +65,8 @@ pub struct Asked {
     pub head: AnswerHead,
     /// The first bytes of its body.
     pub body: Vec<u8>,
+    /// What limits made of it, which is the asking request's.
+    pub limits: Limits,
 }
 
 /// Where a request goes on inside.

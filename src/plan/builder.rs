@@ -3,6 +3,7 @@
 
 use super::{LocationId, Origin};
 use crate::base::process_settings::Level;
+use crate::bridge::zone::ZoneSpec;
 use crate::conf::{Diagnostic, Directive, Files, Sources, Word};
 use crate::pipeline::filter::{BodyFilter, Stage};
 use crate::pipeline::local::{Layout, ShardFacts, Slot};
@@ -32,6 +33,9 @@ pub struct Builder<'a> {
     stores: AHashMap<TypeId, Box<dyn Any>>,
     layout: Layout,
     pub(super) log_files: Vec<PathBuf>,
+    pub(super) zones: Vec<ZoneSpec>,
+    /// Places that Access gives a value in the open location.
+    known_late: Vec<usize>,
     pub(super) locations: Vec<Arc<Settings>>,
     open: Option<Settings>,
     server: Option<Arc<ServerFacts>>,
@@ -70,6 +74,8 @@ impl<'a> Builder<'a> {
             stores: AHashMap::new(),
             layout: Layout::default(),
             log_files: Vec::new(),
+            zones: Vec::new(),
+            known_late: Vec::new(),
             locations: Vec::new(),
             open: None,
             server: None,
@@ -316,11 +322,53 @@ impl<'a> Builder<'a> {
         path
     }
 
+    /// Asks for a zone.
+    ///
+    /// # Errors
+    /// nginx's words for one that is there already, which differ with what it is.
+    pub fn zone(&mut self, spec: ZoneSpec, directive: &str) -> Result<(), String> {
+        let Some(known) = self.zones.iter().find(|known| known.name == spec.name) else {
+            self.zones.push(spec);
+            return Ok(());
+        };
+        let ZoneSpec { name, size, key, .. } = known;
+        Err(if known.kind != spec.kind {
+            format!("the shared memory zone \"{name}\" is already declared for a different use")
+        } else if *size != spec.size {
+            format!(
+                "the size {} of shared memory zone \"{name}\" conflicts with already declared size {size}",
+                spec.size
+            )
+        } else {
+            format!("{directive} \"{name}\" is already bound to key \"{key}\"")
+        })
+    }
+
+    /// The zone of this name that was asked for.
+    pub fn known_zone(&self, name: &str) -> Option<&ZoneSpec> {
+        self.zones.iter().find(|known| known.name == name)
+    }
+
     // ---- the open location --------------------------------------------------------------------
 
     /// Opens a location; the core feature does, before any other is asked.
     pub fn begin(&mut self, settings: Settings) {
+        self.known_late.clear();
         self.open = Some(settings);
+    }
+
+    /// Notes that a step in Access of the open location gives the variable at `place` its value.
+    pub fn known_late(&mut self, place: usize) {
+        self.known_late.push(place);
+    }
+
+    /// Whether a string of the open location is known only behind Access.
+    pub fn is_known_late(&self, template: &Template) -> bool {
+        let late = |part: &Part| match part {
+            Part::Variable(Variable::Place(place)) => self.known_late.contains(place),
+            _ => false,
+        };
+        template.parts().iter().any(late)
     }
 
     /// The open location's settings.

@@ -68,6 +68,7 @@ pub fn compile(
         sites,
         servers,
         locations: b.locations,
+        zones: b.zones,
         layout,
     })
 }

@@ -9,6 +9,7 @@ pub mod router;
 
 use crate::base::address::{Address, Listen};
 use crate::base::process_settings::ProcessSettings;
+use crate::bridge::zone::ZoneSpec;
 use crate::conf::{Diagnostic, Sources};
 use crate::pipeline::local::Layout;
 use crate::pipeline::settings::Settings;
@@ -86,6 +87,8 @@ pub struct Plan {
     pub servers: Vec<Server>,
     /// All locations of all servers, the servers' own levels among them.
     pub locations: Vec<Arc<Settings>>,
+    /// What all shards count in.
+    pub zones: Vec<ZoneSpec>,
     /// The features' per-shard states.
     pub layout: Layout,
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{cpu, logs};
 use crate::base::address::{Address, Listen};
+use crate::bridge::zone::Zones;
 use crate::net::error_log::ErrorLog;
 use crate::net::sockets::{ListenSockets, Logs, Sockets};
 use crate::plan::Plan;
@@ -19,11 +20,12 @@ pub const DRAIN_LOOK: Duration = Duration::from_millis(10);
 /// How long shards may take to write their buffered logs out when they are told to stop.
 const STOP_WAIT: Duration = Duration::from_secs(1);
 
-/// The shards, if they were started, and the logs they write to.
+/// The shards, if they were started, the logs they write to, and the zones they count in.
 #[derive(Default)]
 pub struct Engine {
     shards: Option<Shards>,
     logs: Logs,
+    zones: Zones,
 }
 
 impl Engine {
@@ -45,14 +47,19 @@ impl Engine {
         let logs = logs::renewed(&self.logs, opened, log);
         let error_log = logs::error_log(&settings, &logs);
         let pins = cpu::pins(&settings, shards);
+        let zones = self.zones.renewed(&plan.zones)?;
         match &mut self.shards {
-            Some(running) => running.load(plan, sockets, logs.clone(), error_log.clone(), pins)?,
+            Some(running) => {
+                running.load(plan, sockets, logs.clone(), zones.clone(), error_log.clone(), pins)?
+            }
             None => {
-                let started = Shards::start(plan, sockets, logs.clone(), error_log.clone(), pins);
+                let started =
+                    Shards::start(plan, sockets, logs.clone(), zones.clone(), error_log.clone(), pins);
                 self.shards = Some(started.map_err(|error| format!("could not start the shards: {error}"))?);
             }
         }
         self.logs = logs;
+        self.zones = zones;
         logs::redirect_stderr(&settings, &self.logs, &error_log);
         Ok(error_log)
     }

@@ -18,6 +18,7 @@ mod walk;
 use self::core::Shard;
 use crate::base::clock;
 use crate::base::process_settings::Level;
+use crate::bridge::zone::Zones;
 use crate::net::error_log::ErrorLog;
 use crate::net::log_buffer;
 use crate::net::runtime::{self, Driver};
@@ -83,6 +84,7 @@ struct Load {
     serves: bool,
     sockets: Vec<OwnSocket>,
     logs: Logs,
+    zones: Zones,
     error_log: ErrorLog,
 }
 
@@ -95,6 +97,7 @@ impl Shards {
         plan: Arc<Plan>,
         sockets: Sockets,
         logs: Logs,
+        zones: Zones,
         error_log: ErrorLog,
         pins: Vec<Option<Vec<usize>>>,
     ) -> io::Result<Shards> {
@@ -105,7 +108,7 @@ impl Shards {
             format_args!("using the \"{}\" event method, {} shard(s)", driver.name(), pins.len()),
         );
         let mut shards = Shards { driver, threads: Vec::new(), serving: 0 };
-        shards.load(plan, sockets, logs, error_log, pins).map_err(io::Error::other)?;
+        shards.load(plan, sockets, logs, zones, error_log, pins).map_err(io::Error::other)?;
         Ok(shards)
     }
 
@@ -118,6 +121,7 @@ impl Shards {
         plan: Arc<Plan>,
         sockets: Sockets,
         logs: Logs,
+        zones: Zones,
         error_log: ErrorLog,
         pins: Vec<Option<Vec<usize>>>,
     ) -> Result<(), String> {
@@ -137,7 +141,8 @@ impl Shards {
             for (handle, sockets) in group {
                 let (answer, answered) = flume::bounded(1);
                 let (plan, logs, error_log) = (plan.clone(), logs.clone(), error_log.clone());
-                let load = Load { plan, shards, serves, sockets, logs, error_log };
+                let zones = zones.clone();
+                let load = Load { plan, shards, serves, sockets, logs, zones, error_log };
                 handle
                     .commands
                     .send(Command::Load(Box::new(load), answer))
@@ -258,8 +263,8 @@ async fn run(number: usize, driver: Driver, commands: flume::Receiver<Command>, 
         clock::tick();
         match command {
             Command::Load(load, answer) => {
-                let Load { plan, shards, serves, sockets, logs, error_log } = *load;
-                let facts = ShardFacts { shard: number, shards, logs: &logs };
+                let Load { plan, shards, serves, sockets, logs, zones, error_log } = *load;
+                let facts = ShardFacts { shard: number, shards, logs: &logs, zones: &zones };
                 let generation = Generation::new(plan, &facts, error_log);
                 let current = match &shard {
                     Some(running) => {

@@ -120,7 +120,11 @@ async fn run_step(g: &Rc<Generation>, x: &mut Exchange, step: &Step) -> Flow {
             Step::Waiting(step) => step.run(x).await,
         };
         match flow {
-            Flow::Ask(subrequest) => x.asked = Some(ask(g, x, *subrequest).await),
+            Flow::Ask(subrequest) => {
+                let mut asked = ask(g, x, *subrequest).await;
+                x.limits.take_over(std::mem::take(&mut asked.limits));
+                x.asked = Some(asked);
+            }
             Flow::Pause(time) => {
                 x.asked = None;
                 return pause(x, time, Flow::Next).await;
@@ -415,6 +419,7 @@ fn ask<'a>(
             );
             let mut refused = Asked::default();
             refused.head.status = 500;
+            refused.limits = x.limits.said();
             return refused;
         }
         let mut sub = subrequest(g, x, asked);
@@ -425,6 +430,7 @@ fn ask<'a>(
         }
         end_embedded(x, &sub);
         std::mem::swap(&mut result.head, &mut sub.answer);
+        std::mem::swap(&mut result.limits, &mut sub.limits);
         result
     })
 }
@@ -453,6 +459,7 @@ fn subrequest(g: &Rc<Generation>, x: &Exchange, asked: Subrequest) -> Recycled {
     sub.internal = true;
     sub.uri_is_original = false;
     sub.depth = x.depth + 1;
+    sub.limits = x.limits.said();
     sub.source = Source::None;
     sub.body = RequestBody::Memory(Vec::new());
     // As in nginx, its variables are those of the request that asks.

@@ -22,6 +22,7 @@ mod http1_abuse;
 mod http1_body;
 mod http1_refused;
 mod language;
+mod limits;
 mod listen;
 mod location;
 mod maps;

@@ -72,6 +72,7 @@ fn set(scope: &Scope<'_>, line: &Directive, b: &mut Builder<'_>) -> Result<Set, 
         return Err(scope.error(line, "invalid number of arguments in \"auth_request_set\" directive"));
     };
     let place = rewrite::variable(scope, line, name, b)?;
+    place.into_iter().for_each(|place| b.known_late(place));
     Ok(Set { place, value: AnswerTemplate::compile(value, b)? })
 }
 

@@ -1,0 +1,367 @@
+//! `limit_req`: nginx's leaky bucket, per key.
+
+use super::zone::{Counted, Declared};
+use super::{Names, Refusal};
+use crate::base::process_settings::Level;
+use crate::bridge::bucket::{BURST_MAX, Level as Bucket};
+use crate::bridge::zone::ZoneKind;
+use crate::bridge::zone::table::Fingerprint;
+use crate::conf::{Diagnostic, Directive, Scope, Word, value};
+use crate::pipeline::answer::Answer;
+use crate::pipeline::exchange::Exchange;
+use crate::pipeline::limits::{LimitStatus, When, ZoneHere};
+use crate::pipeline::step::{Flow, Phase, QuickStep};
+use crate::pipeline::variable::VariableSpec;
+use crate::plan::builder::Builder;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+const NAMES: Names = ["limit_req_log_level", "limit_req_status", "limit_req_dry_run"];
+
+/// Bytes of a key, at most; nginx's bound.
+const KEY_BYTES_MAX: usize = 65_535;
+
+pub(super) const VARIABLES: &[VariableSpec] = &[VariableSpec {
+    name: "limit_req_status",
+    family: false,
+    eval: |x, _, out| match x.limits.requests.status() {
+        Some(status) => {
+            out.extend_from_slice(status.text().as_bytes());
+            true
+        }
+        None => false,
+    },
+    doc: "What limit_req made of the request: PASSED, DELAYED, REJECTED, DELAYED_DRY_RUN or REJECTED_DRY_RUN.",
+}];
+
+/// The limits of one location that are asked at one time.
+struct LimitRequests {
+    limits: Vec<Limit>,
+    when: When,
+    refusal: Refusal,
+    delay_level: Level,
+}
+
+/// One `limit_req`.
+struct Limit {
+    zone: Arc<Counted>,
+    /// Excess that is let in, thousandths.
+    burst: u64,
+    /// Excess that is let in without delay.
+    delay: u64,
+}
+
+/// A request that has passed a limit and is still to be counted there.
+struct Passed {
+    limit: usize,
+    key: Fingerprint,
+}
+
+pub(super) fn http(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
+    for line in scope.here("limit_req_zone") {
+        Declared::add(scope, line, ZoneKind::Rate, b, |word| rate(scope, line, word))?;
+    }
+    let _ = limits(scope, b)?;
+    Refusal::compile(scope, NAMES).map(drop)
+}
+
+/// `rate=10r/s`, `rate=30r/m`: thousandths of a request a second.
+fn rate(scope: &Scope<'_>, line: &Directive, word: &Word) -> Result<Option<u64>, Diagnostic> {
+    let Some(text) = word.text.strip_prefix("rate=") else { return Ok(None) };
+    let (number, scale) = match (text.strip_suffix("r/s"), text.strip_suffix("r/m")) {
+        (Some(number), _) => (number, 1),
+        (_, Some(number)) => (number, 60),
+        _ => (text, 1),
+    };
+    match value::number(number).and_then(|number| number.checked_mul(1000)) {
+        Some(rate) if rate > 0 => Ok(Some(rate / scale)),
+        _ => Err(scope.error_at(line, word, format!("invalid rate \"{}\"", word.text))),
+    }
+}
+
+pub(super) fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
+    let refusal = Refusal::compile(scope, NAMES)?;
+    let all = limits(scope, b)?;
+    if let [only] = all.as_slice() {
+        only.zone.note_use((only.delay == u64::MAX).then_some(only.burst / 1000));
+    } else {
+        all.iter().for_each(|limit| limit.zone.note_use(None));
+    }
+    let (late, early): (Vec<Limit>, Vec<Limit>) =
+        all.into_iter().partition(|limit| b.is_known_late(&limit.zone.key));
+    let delay_level = match refusal.level {
+        Level::Error => Level::Warn,
+        Level::Warn => Level::Notice,
+        _ => Level::Info,
+    };
+    for (limits, when, phase) in [(early, When::Early, Phase::PreAccess), (late, When::Late, Phase::Admit)] {
+        if !limits.is_empty() {
+            b.quick(phase, LimitRequests { limits, when, refusal, delay_level });
+        }
+    }
+    Ok(())
+}
+
+fn limits(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Vec<Limit>, Diagnostic> {
+    let mut limits: Vec<Limit> = Vec::new();
+    for line in scope.all("limit_req") {
+        let limit = limit(scope, line, b)?;
+        if limits.iter().any(|known| known.zone.name == limit.zone.name) {
+            return Err(scope.error(line, "\"limit_req\" directive is duplicate"));
+        }
+        limits.push(limit);
+    }
+    Ok(limits)
+}
+
+fn limit(scope: &Scope<'_>, line: &Directive, b: &mut Builder<'_>) -> Result<Limit, Diagnostic> {
+    let mut zone = None;
+    let (mut burst, mut delay) = (0, 0);
+    for word in &line.args {
+        let text = word.text.as_str();
+        let invalid = |what: &str| scope.error_at(line, word, format!("invalid {what} \"{text}\""));
+        let number = |digits: &str| value::number(digits).filter(|&number| number > 0);
+        if let Some(name) = text.strip_prefix("zone=") {
+            if name.is_empty() {
+                return Err(scope.error(line, "zero size shared memory zone \"\""));
+            }
+            zone = Some(name);
+        } else if let Some(digits) = text.strip_prefix("burst=") {
+            burst = number(digits).ok_or_else(|| invalid("burst value"))?;
+            if burst > BURST_MAX {
+                let message = format!("\"{text}\" is more than a zone can count, which is {BURST_MAX}");
+                return Err(scope.error_at(line, word, message));
+            }
+        } else if let Some(digits) = text.strip_prefix("delay=") {
+            delay = number(digits).ok_or_else(|| invalid("delay value"))?.saturating_mul(1000);
+        } else if text == "nodelay" {
+            delay = u64::MAX;
+        } else {
+            return Err(invalid("parameter"));
+        }
+    }
+    let Some(name) = zone else {
+        return Err(scope.error(line, "\"limit_req\" must have \"zone\" parameter"));
+    };
+    let zone = Declared::find(scope, line, name, ZoneKind::Rate, b)?;
+    Ok(Limit { zone, burst: burst * 1000, delay })
+}
+
+impl QuickStep for LimitRequests {
+    fn run(&self, x: &mut Exchange) -> Flow {
+        if x.limits.requests.at(self.when).is_some() {
+            return Flow::Next;
+        }
+        let mut key = std::mem::take(&mut x.scratch);
+        let flow = self.ask(x, &mut key);
+        key.clear();
+        x.scratch = key;
+        flow
+    }
+}
+
+impl LimitRequests {
+    /// Asks one limit after the other. All but the last count the request only when all let it in.
+    fn ask(&self, x: &mut Exchange, key: &mut Vec<u8>) -> Flow {
+        let mut passed: Vec<Passed> = Vec::new();
+        // The limit that was asked last, and its excess.
+        let mut last = None;
+        for (number, limit) in self.limits.iter().enumerate() {
+            if !limit.zone.write_key(x, KEY_BYTES_MAX, key) {
+                continue;
+            }
+            let locals = x.locals.clone();
+            let here = locals.at(limit.zone.slot);
+            let key = here.zone.table.fingerprint(key);
+            let counts = number + 1 == self.limits.len();
+            let verdict = if counts { limit.count(here, key) } else { limit.look(here, key) };
+            match verdict {
+                Ok(excess) => last = Some((limit, if counts { excess } else { 0 })),
+                Err(excess) => return self.refuse(x, limit, excess),
+            }
+            if !counts {
+                passed.push(Passed { limit: number, key });
+            }
+        }
+        let Some((mut limit, mut excess)) = last else { return Flow::Next };
+        let mut delay_ms = limit.delay_ms(excess);
+        for Passed { limit: number, key } in passed.iter().rev() {
+            let Some(earlier) = self.limits.get(*number) else { continue };
+            let locals = x.locals.clone();
+            let found = earlier.add(locals.at(earlier.zone.slot), *key);
+            if earlier.delay_ms(found) > delay_ms {
+                (limit, excess, delay_ms) = (earlier, found, earlier.delay_ms(found));
+            }
+        }
+        self.admit(x, limit, excess, delay_ms)
+    }
+
+    fn refuse(&self, x: &mut Exchange, limit: &Limit, excess: u64) -> Flow {
+        let Refusal { level, status, dry_run } = self.refusal;
+        x.log(
+            level,
+            format_args!(
+                "limiting requests{}, excess: {} by zone \"{}\"",
+                if dry_run { ", dry run" } else { "" },
+                Thousandths(excess),
+                limit.zone.name
+            ),
+        );
+        if dry_run {
+            x.limits.requests.set(self.when, LimitStatus::RejectedDryRun);
+            return Flow::Next;
+        }
+        x.limits.requests.set(self.when, LimitStatus::Rejected);
+        Flow::Answer(Answer::Status(status))
+    }
+
+    fn admit(&self, x: &mut Exchange, limit: &Limit, excess: u64, delay_ms: u64) -> Flow {
+        if delay_ms == 0 {
+            x.limits.requests.set(self.when, LimitStatus::Passed);
+            return Flow::Next;
+        }
+        let dry_run = self.refusal.dry_run;
+        x.log(
+            self.delay_level,
+            format_args!(
+                "delaying request{}, excess: {}, by zone \"{}\"",
+                if dry_run { ", dry run" } else { "" },
+                Thousandths(excess),
+                limit.zone.name
+            ),
+        );
+        if dry_run {
+            x.limits.requests.set(self.when, LimitStatus::DelayedDryRun);
+            return Flow::Next;
+        }
+        x.limits.requests.set(self.when, LimitStatus::Delayed);
+        // Bounded by burst / rate: what exceeds the burst was refused.
+        Flow::Pause(Duration::from_millis(delay_ms))
+    }
+}
+
+impl Limit {
+    /// Counts a request that the limit lets in. The excess; `Err` with it when it is too much.
+    fn count(&self, here: &Rc<ZoneHere>, key: Fingerprint) -> Result<u64, u64> {
+        if let Some(leases) = &here.leases {
+            return leases.borrow_mut().take(&here.zone, key).map(|()| 0);
+        }
+        let now = here.zone.now_ms();
+        let mut excess = 0;
+        here.zone.table.update(key, |word| {
+            let level = Bucket::with_one_more(word, now, self.zone.rate);
+            excess = level.excess;
+            (excess <= self.burst).then(|| level.word())
+        });
+        if excess <= self.burst { Ok(excess) } else { Err(excess) }
+    }
+
+    /// The same without counting it.
+    fn look(&self, here: &Rc<ZoneHere>, key: Fingerprint) -> Result<u64, u64> {
+        let word = here.zone.table.word(key);
+        let excess = Bucket::with_one_more(word, here.zone.now_ms(), self.zone.rate).excess;
+        if excess <= self.burst { Ok(excess) } else { Err(excess) }
+    }
+
+    /// Counts a request that was let in.
+    fn add(&self, here: &Rc<ZoneHere>, key: Fingerprint) -> u64 {
+        let now = here.zone.now_ms();
+        let mut excess = 0;
+        here.zone.table.update(key, |word| {
+            let level = Bucket::with_one_more(word, now, self.zone.rate);
+            excess = level.excess;
+            Some(level.word())
+        });
+        excess
+    }
+
+    /// How long a request with this excess waits.
+    fn delay_ms(&self, excess: u64) -> u64 {
+        excess.saturating_sub(self.delay).saturating_mul(1000) / self.zone.rate.max(1)
+    }
+}
+
+/// Thousandths as nginx shows them: `0.500`.
+struct Thousandths(u64);
+
+impl std::fmt::Display for Thousandths {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use crate::features::limits::REQUESTS;
+    use crate::features::testing::{Bench, message};
+    use crate::features::{auth_request, rewrite};
+    use crate::pipeline::step::Phase;
+
+    const ZONE: &str = "limit_req_zone $uri zone=z:64k rate=10r/s; limit_req_zone x zone=y:64k rate=1r/m;";
+
+    fn wrong(text: &str) -> String {
+        message(
+            Bench::new(&format!("http {{ {text} }}"), &[&crate::features::variables::FEATURE, &REQUESTS])
+                .plan(),
+        )
+    }
+
+    #[test]
+    fn errors_are_nginxs() {
+        for (text, want) in [
+            ("limit_req_zone x zone=z rate=1r/s;", "invalid zone size \"zone=z\""),
+            ("limit_req_zone x zone=z:1x rate=1r/s;", "invalid zone size \"zone=z:1x\""),
+            ("limit_req_zone x zone=z:8k rate=1r/s;", "zone \"zone=z:8k\" is too small"),
+            ("limit_req_zone x zone=z:64k rate=0r/s;", "invalid rate \"rate=0r/s\""),
+            ("limit_req_zone x zone=z:64k rate=1r/h;", "invalid rate \"rate=1r/h\""),
+            ("limit_req_zone x zone=z:64k sync;", "invalid parameter \"sync\""),
+            ("limit_req_zone x rate=1r/s rate=2r/s;", "\"limit_req_zone\" must have \"zone\" parameter"),
+            ("limit_req_zone x zone=z:64k rate=5;", "no error"),
+            ("limit_req zone=none;", "zero size shared memory zone \"none\""),
+            ("limit_req zone=z burst=0;", "invalid burst value \"burst=0\""),
+            ("limit_req zone=z delay=x;", "invalid delay value \"delay=x\""),
+            ("limit_req zone=z later;", "invalid parameter \"later\""),
+            ("limit_req burst=1;", "\"limit_req\" must have \"zone\" parameter"),
+            ("limit_req zone=z; limit_req zone=z;", "\"limit_req\" directive is duplicate"),
+            (
+                "limit_req zone=z burst=268000;",
+                "\"burst=268000\" is more than a zone can count, which is 267435",
+            ),
+            ("limit_req_status 399;", "value must be between 400 and 599"),
+            ("limit_req_status 600;", "value must be between 400 and 599"),
+            ("limit_req_log_level crit;", "invalid value \"crit\""),
+            (
+                "limit_req_zone y zone=z:64k rate=1r/s;",
+                "limit_req_zone \"z\" is already bound to key \"$uri\"",
+            ),
+            (
+                "limit_req_zone y zone=z:32k rate=1r/s;",
+                "the size 32768 of shared memory zone \"z\" conflicts with already declared size 65536",
+            ),
+        ] {
+            let zones = if text.starts_with("limit_req_zone x") { "" } else { ZONE };
+            assert_eq!(wrong(&format!("{zones} {text}")), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_known_late_is_counted_late() {
+        let text = format!(
+            "http {{ {ZONE} limit_req_zone $who zone=late:64k rate=1r/s;
+               server {{ limit_req zone=z; limit_req zone=late;
+                 location /asked {{ auth_request /a; auth_request_set $who $upstream_http_who; }}
+                 location /given {{ set $who me; }} }} }}"
+        );
+        let features =
+            [&crate::features::variables::FEATURE, &rewrite::FEATURE, &auth_request::FEATURE, &REQUESTS];
+        let bench = Bench::new(&text, &features);
+        let steps = |name: &str| {
+            bench.exchange(name, |x| {
+                [Phase::PreAccess, Phase::Admit].map(|phase| x.here.settings.steps(phase).len())
+            })
+        };
+        assert_eq!((steps("/asked"), steps("/given")), ([1, 1], [1, 0]));
+    }
+}
