@@ -21,6 +21,7 @@ mod cpu;
 mod daemon;
 mod data_plane;
 mod engine;
+mod environment;
 mod link;
 mod listeners;
 mod load;
@@ -36,6 +37,7 @@ mod restarts;
 mod signal;
 mod socket;
 mod start;
+mod upgrade;
 mod worker;
 
 use std::path::PathBuf;
@@ -43,6 +45,7 @@ use std::process::ExitCode;
 
 use crate::base::process_settings::Level;
 use load::Configuration;
+use upgrade::Inheritance;
 
 pub use origin::{default_conf, default_error_log, default_prefix};
 pub use signal::Verb;
@@ -81,13 +84,16 @@ pub enum Task {
 
 /// Does what was asked for; the exit code is nginx's.
 pub fn run(invocation: Invocation) -> ExitCode {
-    run_then(invocation, || ())
+    let serves = invocation.task == Task::Serve;
+    // Before anything is opened, so that nothing of ours can have the number of what is inherited.
+    let inheritance = serves.then(Inheritance::take).flatten();
+    dispatch(invocation, inheritance, || ())
 }
 
 /// The same for a program that has threads and files of its own: `end` is called when it is over,
 /// and the process may end without returning from here, since shards cannot be taken down.
 pub fn run_then(invocation: Invocation, end: fn()) -> ExitCode {
-    let code = dispatch(invocation, end);
+    let code = dispatch(invocation, None, end);
     end();
     code
 }
@@ -102,7 +108,7 @@ pub fn hold_signals() -> std::io::Result<()> {
     signal::Signals::new(signal::Role::Master).map(drop)
 }
 
-fn dispatch(invocation: Invocation, end: fn()) -> ExitCode {
+fn dispatch(invocation: Invocation, inheritance: Option<Inheritance>, end: fn()) -> ExitCode {
     os::ignore_broken_pipes();
     let Invocation { conf, prefix, error_log, globals, quiet, task } = invocation;
     let origin = origin::resolve(conf.as_deref(), prefix.as_deref(), error_log.as_deref(), globals);
@@ -110,7 +116,7 @@ fn dispatch(invocation: Invocation, end: fn()) -> ExitCode {
     let log_path = origin.error_log.as_deref().unwrap_or(default_error_log());
     let log = logs::initial(log_path, level).with_console(true);
     match task {
-        Task::Serve => master::run(origin, log, end),
+        Task::Serve => master::run(origin, inheritance, log, end),
         Task::Test { dump } => check::run(&origin, quiet, dump, &log),
         Task::Signal(verb) => {
             let read = Configuration::read(&origin, &log);

@@ -1,7 +1,9 @@
 //! What the main context says of the processes themselves, resolved and with defaults applied.
-//! The master acts on it; the data plane never sees it.
+//! The master and the worker's control loop act on it; of it shards see the time to shut down.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::address::Address;
 
@@ -89,6 +91,15 @@ pub enum Affinity {
     Masks(Vec<Vec<usize>>),
 }
 
+/// One `env` line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Never empty, without `=` and NUL.
+    pub name: OsString,
+    /// What it is set to, without NUL; `None` passes on what the master has.
+    pub value: Option<OsString>,
+}
+
 /// The processes' own settings (main context).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessSettings {
@@ -106,6 +117,16 @@ pub struct ProcessSettings {
     pub affinity: Affinity,
     /// `worker_rlimit_nofile`: RLIMIT_NOFILE of the worker.
     pub rlimit_nofile: Option<u64>,
+    /// `worker_rlimit_core`: RLIMIT_CORE of the worker, bytes.
+    pub rlimit_core: Option<u64>,
+    /// `worker_priority`: the worker's nice value; 0 leaves it as it is.
+    pub priority: i32,
+    /// `working_directory`: as written, so relative to where the master was started.
+    pub working_directory: Option<PathBuf>,
+    /// `env`, in order.
+    pub environment: Vec<Variable>,
+    /// `worker_shutdown_timeout`: how long what is old may go on; `None` for as long as it likes.
+    pub shutdown_timeout: Option<Duration>,
     /// Some `error_log`, at any level, names stderr: it is then not redirected to a file.
     pub uses_stderr: bool,
     /// The main context's `error_log` lines, default applied (never empty).

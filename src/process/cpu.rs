@@ -126,6 +126,11 @@ mod tests {
             shards,
             affinity,
             rlimit_nofile: None,
+            rlimit_core: None,
+            priority: 0,
+            working_directory: None,
+            environment: Vec::new(),
+            shutdown_timeout: None,
             uses_stderr: false,
             error_logs: Vec::new(),
         }

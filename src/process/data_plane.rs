@@ -117,6 +117,12 @@ impl DataPlane {
         }
     }
 
+    /// Ends a worker process that can't be spoken to any more.
+    pub fn give_up(&mut self, log: &ErrorLog) {
+        self.unlink();
+        self.kill(log);
+    }
+
     /// Kills the worker process; one that has ended meanwhile is no error.
     pub fn kill(&self, log: &ErrorLog) {
         let DataPlane::Process { pid, .. } = self else { return };

@@ -27,6 +27,19 @@ pub struct Listeners {
 struct Entry {
     address: Address,
     sockets: Vec<OwnedFd>,
+    /// They were made by the master before this one.
+    inherited: bool,
+}
+
+/// Which other master has sockets of ours. It needs the files of the Unix ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// None.
+    Nobody,
+    /// The one that inherited ours.
+    Successor,
+    /// The one that we inherited some of.
+    Predecessor,
 }
 
 /// What a new configuration adds, bound but not yet part of the sockets in force.
@@ -37,6 +50,25 @@ pub struct Staged {
 }
 
 impl Listeners {
+    /// The sockets that another master has left, grouped by their addresses, in their order.
+    pub fn inherit(sockets: Vec<OwnedFd>, log: &ErrorLog) -> Listeners {
+        let mut entries: Vec<Entry> = Vec::new();
+        for socket in sockets {
+            let address = match socket::adopt(&socket) {
+                Ok(address) => address,
+                Err(error) => {
+                    log!(log, Crit, "getsockname() of an inherited socket failed {}", OsError(&error));
+                    continue;
+                }
+            };
+            match entries.iter_mut().find(|entry| entry.address == address) {
+                Some(entry) => entry.sockets.push(socket),
+                None => entries.push(Entry { address, sockets: vec![socket], inherited: true }),
+            }
+        }
+        Listeners { entries }
+    }
+
     /// Makes what `wanted` needs beyond what is here: sockets for new addresses, and more sockets
     /// for an address that has fewer than `shards`. Nothing here changes until `commit`.
     ///
@@ -122,22 +154,24 @@ impl Listeners {
 
     /// Puts `staged` in force: kept sockets take the new options, those of addresses that are no
     /// longer wanted are closed.
-    pub fn commit(&mut self, staged: Staged, log: &ErrorLog) {
+    pub fn commit(&mut self, staged: Staged, others: Others, log: &ErrorLog) {
         let mut old = std::mem::take(&mut self.entries);
         for (listen, added) in staged.listens {
-            let mut sockets = match old.iter().position(|entry| entry.address == listen.address) {
-                Some(at) => old.swap_remove(at).sockets,
-                None => Vec::new(),
+            let (mut sockets, inherited) = match old.iter().position(|entry| entry.address == listen.address)
+            {
+                Some(at) => {
+                    let entry = old.swap_remove(at);
+                    (entry.sockets, entry.inherited)
+                }
+                None => (Vec::new(), false),
             };
             for kept in &sockets {
                 socket::configure(kept, &listen).iter().for_each(|text| log!(log, Alert, "{text}"));
             }
             sockets.extend(added);
-            self.entries.push(Entry { address: listen.address, sockets });
+            self.entries.push(Entry { address: listen.address, sockets, inherited });
         }
-        for left in old {
-            remove_file(&left.address, log);
-        }
+        old.iter().for_each(|left| left.remove_file(others, log));
     }
 
     /// Undoes `stage`.
@@ -149,10 +183,10 @@ impl Listeners {
         }
     }
 
-    /// Closes everything and removes the files of Unix sockets.
-    pub fn close(&mut self, log: &ErrorLog) {
+    /// Closes everything and removes the files of Unix sockets that are ours alone.
+    pub fn close(&mut self, others: Others, log: &ErrorLog) {
         for entry in self.entries.drain(..) {
-            remove_file(&entry.address, log);
+            entry.remove_file(others, log);
         }
     }
 
@@ -168,6 +202,19 @@ impl Listeners {
         let made =
             staged.listens.iter().filter(|(_, added)| !added.is_empty()).map(|(other, _)| &other.address);
         held.chain(made).any(|other| overlap(other, address))
+    }
+}
+
+impl Entry {
+    fn remove_file(&self, others: Others, log: &ErrorLog) {
+        let used = match others {
+            Others::Nobody => false,
+            Others::Successor => true,
+            Others::Predecessor => self.inherited,
+        };
+        if !used {
+            remove_file(&self.address, log);
+        }
     }
 }
 
@@ -241,7 +288,7 @@ mod tests {
         let leaving = listen(&format!("127.0.0.1:{}", free_port()));
         let mut listeners = Listeners::default();
         let staged = listeners.stage(&[leaving.clone(), kept.clone()], 3, &quiet()).unwrap();
-        listeners.commit(staged, &quiet());
+        listeners.commit(staged, Others::Nobody, &quiet());
         assert_eq!(counts(&listeners), [3, 3]);
         let names = |listeners: &Listeners| -> Vec<i32> {
             let all = listeners.all();
@@ -252,13 +299,13 @@ mod tests {
 
         let fewer = listeners.stage(std::slice::from_ref(&kept), 1, &quiet()).unwrap();
         assert_eq!(listeners.with(&fewer)[0].1.len(), 3, "surplus sockets are handed on");
-        listeners.commit(fewer, &quiet());
+        listeners.commit(fewer, Others::Nobody, &quiet());
         assert_eq!(names(&listeners), before);
         let Address::Ip(gone) = leaving.address else { panic!() };
         assert!(TcpStream::connect(gone).is_err());
 
         let more = listeners.stage(std::slice::from_ref(&kept), 4, &quiet()).unwrap();
-        listeners.commit(more, &quiet());
+        listeners.commit(more, Others::Nobody, &quiet());
         assert_eq!(counts(&listeners), [4]);
         assert_eq!(names(&listeners)[..3], before);
     }
@@ -269,9 +316,9 @@ mod tests {
         let mut listeners = Listeners::default();
         let one = listen(&format!("127.0.0.1:{port}"));
         let staged = listeners.stage(std::slice::from_ref(&one), 1, &quiet()).unwrap();
-        listeners.commit(staged, &quiet());
+        listeners.commit(staged, Others::Nobody, &quiet());
         let staged = listeners.stage(&[listen(&format!("0.0.0.0:{port}"))], 2, &quiet()).unwrap();
-        listeners.commit(staged, &quiet());
+        listeners.commit(staged, Others::Nobody, &quiet());
         assert_eq!(counts(&listeners), [2]);
     }
 
@@ -287,9 +334,36 @@ mod tests {
         assert!(!check(&wanted, &quiet()));
         let mut listeners = listeners;
         let staged = listeners.stage(&wanted[..1], 4, &quiet()).unwrap();
-        listeners.commit(staged, &quiet());
+        listeners.commit(staged, Others::Nobody, &quiet());
         assert_eq!(counts(&listeners), [1], "one descriptor serves all shards");
-        listeners.close(&quiet());
+        listeners.close(Others::Nobody, &quiet());
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_group_is_inherited_whole_and_its_files_are_left() {
+        let path = std::env::temp_dir().join(format!("octroi-inherited-{}", std::process::id()));
+        let wanted = [listen(&format!("127.0.0.1:{}", free_port())), listen(&format!("unix:{}", path.display()))];
+        let mut before = Listeners::default();
+        let staged = before.stage(&wanted, 3, &quiet()).unwrap();
+        before.commit(staged, Others::Nobody, &quiet());
+        let passed: Vec<OwnedFd> = before
+            .all()
+            .into_iter()
+            .flat_map(|(_, sockets)| sockets)
+            .map(|socket| socket.try_clone_to_owned().unwrap())
+            .collect();
+
+        let mut after = Listeners::inherit(passed, &quiet());
+        assert_eq!(counts(&after), [3, 1]);
+        let fewer = after.stage(&wanted, 1, &quiet()).unwrap();
+        assert_eq!(after.with(&fewer)[0].1.len(), 3, "surplus sockets are handed on");
+        after.commit(fewer, Others::Predecessor, &quiet());
+        before.close(Others::Successor, &quiet());
+        let more = after.stage(&wanted[..1], 4, &quiet()).unwrap();
+        assert!(path.exists());
+        after.commit(more, Others::Nobody, &quiet());
+        assert_eq!(counts(&after), [4]);
+        assert!(!path.exists(), "its last user has gone");
     }
 }

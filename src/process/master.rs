@@ -7,6 +7,9 @@
 //! reload:  read, open, bind what is new -> Load -> Ready: commit | Refused: undo
 //! death:   fork again on the same sockets -> Load
 //! ```
+//! A worker that is to finish and go (after WINCH, or when a reload needs another process) leaves the
+//! data plane's place and is watched among the leaving ones until it ends. `upgrade.rs` is about a
+//! second master.
 
 use std::ops::ControlFlow;
 use std::process::ExitCode;
@@ -26,6 +29,7 @@ use super::reload::Change;
 use super::restarts::Restarts;
 use super::signal::Signals;
 use super::start::Begun;
+use super::upgrade::{Inheritance, Upgrade};
 use super::{logs, os, pid_file, worker};
 use crate::base::process_settings::{Level, ProcessSettings};
 use crate::net::error_log::{ErrorLog, OsError};
@@ -39,8 +43,8 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 /// Reads the configuration, starts everything, and serves until a signal ends it. Returns in the
 /// master, and in the process that was started when it has left a daemon behind; under
 /// `master_process off` the process ends here, after a call of `end`.
-pub fn run(origin: Origin, log: ErrorLog, end: fn()) -> ExitCode {
-    let master = match Master::prepared(origin, log) {
+pub fn run(origin: Origin, inheritance: Option<Inheritance>, log: ErrorLog, end: fn()) -> ExitCode {
+    let master = match Master::prepared(origin, inheritance, log) {
         Ok(Begun::Master(master)) => master,
         Ok(Begun::Left(serves)) => return if serves { ExitCode::SUCCESS } else { ExitCode::FAILURE },
         Err(()) => return ExitCode::FAILURE,
@@ -97,6 +101,8 @@ pub struct Master {
     /// Counts the configurations handed over, so that an answer can be told from an older one's.
     pub(super) generation: u64,
     pub(super) data_plane: DataPlane,
+    /// Worker processes that finish what is under way, and then end.
+    pub(super) leaving: Vec<DataPlane>,
     pub(super) pending: Option<Pending>,
     /// True once the pid file stands.
     pub(super) serves: bool,
@@ -105,9 +111,28 @@ pub struct Master {
     pub(super) phase: Phase,
     pub(super) restarts: Restarts,
     pub(super) restart_at: Option<Instant>,
+    pub(super) upgrade: Upgrade,
     /// Signals that came while the worker had something to answer.
-    pub(super) wants_reload: bool,
-    pub(super) wants_reopen: bool,
+    pub(super) wants: Wants,
+}
+
+/// What signals ask for that cannot be done while the worker has something to answer.
+#[derive(Debug, Default)]
+pub struct Wants {
+    reload: bool,
+    reopen: bool,
+    change_binary: bool,
+    stop_accepting: bool,
+}
+
+/// Who has said something.
+#[derive(Debug, Default)]
+struct Came {
+    signal: bool,
+    /// The worker.
+    message: bool,
+    /// The worker that is to take its place.
+    next_message: bool,
 }
 
 impl Master {
@@ -128,26 +153,29 @@ impl Master {
 
     /// One turn of the loop: wait, then do what came.
     fn turn(&mut self) -> ControlFlow<End> {
-        let (signal, message) = match self.wait() {
+        let came = match self.wait() {
             Ok(came) => came,
             Err(error) => {
                 log!(self.log, Alert, "poll() failed {}", OsError(&error.into()));
                 return ControlFlow::Break(self.exit(ExitCode::FAILURE));
             }
         };
-        if signal {
-            while let Some(signal) = self.signals.next(&self.log) {
+        if came.signal {
+            while let Some(signal) = self.signals.next(&self.log, |signal| self.action(signal)) {
                 self.take_signal(signal)?;
             }
         }
-        if message {
-            self.take_message()?;
+        if came.message {
+            self.take_message(false)?;
+        }
+        if came.next_message {
+            self.take_message(true)?;
         }
         self.tick()
     }
 
     /// Waits for a signal, a message or the next thing that is due.
-    fn wait(&self) -> Result<(bool, bool), Errno> {
+    fn wait(&self) -> Result<Came, Errno> {
         let drain = match (&self.data_plane, self.phase) {
             (DataPlane::Here(_), Phase::Quitting) => Some(DRAIN_LOOK),
             _ => None,
@@ -160,46 +188,70 @@ impl Master {
         let due = [kill, self.restart_at].into_iter().flatten().map(|at| at.saturating_duration_since(now));
         let timeout = due.chain(drain).min().and_then(|wait| Timespec::try_from(wait).ok());
         let mut sources = vec![PollFd::new(&self.signals, PollFlags::IN)];
-        sources.extend(self.data_plane.link().map(|link| PollFd::new(link, PollFlags::IN)));
+        let links = [self.data_plane.link(), self.next_data_plane().and_then(DataPlane::link)];
+        sources.extend(links.iter().flatten().map(|link| PollFd::new(*link, PollFlags::IN)));
         match poll(&mut sources, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error),
         }
-        let came = |at: usize| sources.get(at).is_some_and(|source| !source.revents().is_empty());
-        Ok((came(0), came(1)))
+        let mut ready = sources.iter().map(|source| !source.revents().is_empty());
+        let mut of = |there: bool| there && ready.next().unwrap_or(false);
+        Ok(Came {
+            signal: of(true),
+            message: of(links[0].is_some()),
+            next_message: of(links[1].is_some()),
+        })
+    }
+
+    /// The worker that is to take the present one's place, while it starts.
+    fn next_data_plane(&self) -> Option<&DataPlane> {
+        match &self.pending {
+            Some(Pending::Change(change)) => change.next.as_ref(),
+            _ => None,
+        }
     }
 
     fn take_signal(&mut self, signal: i32) -> ControlFlow<End> {
         match signal {
             libc::SIGTERM | libc::SIGINT => return self.stop(),
             libc::SIGQUIT => return self.quit(),
-            libc::SIGHUP => self.wants_reload = true,
-            libc::SIGUSR1 => self.wants_reopen = true,
+            libc::SIGHUP => self.wants.reload = true,
+            libc::SIGUSR1 => self.wants.reopen = true,
             libc::SIGCHLD => return self.reap(),
-            libc::SIGUSR2 => log!(self.log, Notice, "changing the binary on SIGUSR2 is not built yet"),
-            libc::SIGWINCH => {
-                log!(self.log, Notice, "stopping the worker alone on SIGWINCH is not built yet")
-            }
+            libc::SIGUSR2 => self.wants.change_binary = true,
+            libc::SIGWINCH if self.heeds_winch() => self.wants.stop_accepting = true,
             _ => {}
         }
         ControlFlow::Continue(())
     }
 
-    fn take_message(&mut self) -> ControlFlow<End> {
-        let Some(link) = self.data_plane.link() else { return ControlFlow::Continue(()) };
+    /// Hears the worker, or the one that is to take its place.
+    fn take_message(&mut self, next: bool) -> ControlFlow<End> {
+        let from = if next { self.next_data_plane() } else { Some(&self.data_plane) };
+        let Some(link) = from.and_then(DataPlane::link) else { return ControlFlow::Continue(()) };
         match link.receive() {
             Ok(Some(Message::Ready { generation })) => self.answered(generation, Ok(())),
             Ok(Some(Message::Refused { generation, reason })) => self.answered(generation, Err(reason)),
             Ok(Some(_)) => ControlFlow::Continue(()),
             Ok(None) => {
                 // The worker is ending: SIGCHLD says how.
-                self.data_plane.unlink();
+                self.spoken_to(next).into_iter().for_each(DataPlane::unlink);
                 ControlFlow::Continue(())
             }
             Err(error) => {
-                self.give_up_worker(&error.to_string());
+                log!(self.log, Alert, "the link to the worker process broke: {error}");
+                let log = self.log.clone();
+                self.spoken_to(next).into_iter().for_each(|worker| worker.give_up(&log));
                 ControlFlow::Continue(())
             }
+        }
+    }
+
+    fn spoken_to(&mut self, next: bool) -> Option<&mut DataPlane> {
+        match (&mut self.pending, next) {
+            (Some(Pending::Change(change)), true) => change.next.as_mut(),
+            (_, true) => None,
+            (_, false) => Some(&mut self.data_plane),
         }
     }
 
@@ -243,12 +295,18 @@ impl Master {
         ControlFlow::Continue(())
     }
 
+    /// Kills what is left of the workers.
+    fn kill_all(&self) {
+        let next = self.next_data_plane();
+        self.leaving.iter().chain(next).chain([&self.data_plane]).for_each(|worker| worker.kill(&self.log));
+    }
+
     /// What is due by time, and what had to wait for the worker.
     fn tick(&mut self) -> ControlFlow<End> {
         let now = Instant::now();
         match self.phase {
             Phase::Stopping(at) if at <= now => {
-                self.data_plane.kill(&self.log);
+                self.kill_all();
                 self.phase = Phase::Stopping(now + STOP_GRACE);
             }
             Phase::Quitting if self.data_plane.finished() => {
@@ -259,14 +317,30 @@ impl Master {
                     self.restart_at = None;
                     self.launch()?;
                 }
-                if self.pending.is_none() && std::mem::take(&mut self.wants_reopen) {
-                    self.reopen();
-                }
-                if self.pending.is_none() && std::mem::take(&mut self.wants_reload) {
-                    self.reconfigure();
-                }
+                self.do_wanted()?;
             }
             _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Does what signals asked for, one after another: each may give the worker something to answer.
+    fn do_wanted(&mut self) -> ControlFlow<End> {
+        if self.pending.is_none() && std::mem::take(&mut self.wants.reopen) {
+            self.reopen();
+        }
+        if self.pending.is_none() && std::mem::take(&mut self.wants.reload) {
+            if self.is_upgrading() {
+                self.accept_again()?;
+            } else {
+                self.reconfigure()?;
+            }
+        }
+        if self.pending.is_none() && std::mem::take(&mut self.wants.change_binary) {
+            self.change_binary();
+        }
+        if self.pending.is_none() && std::mem::take(&mut self.wants.stop_accepting) {
+            self.stop_accepting();
         }
         ControlFlow::Continue(())
     }
@@ -274,6 +348,10 @@ impl Master {
     fn reopen(&mut self) {
         log!(self.log, Notice, "reopening logs");
         let opened = logs::reopen(&self.logs, &self.log);
+        for worker in &mut self.leaving {
+            // One that is gone by now needs no logs.
+            let _ = worker.reopen(&opened, &self.log);
+        }
         if let Err(error) = self.data_plane.reopen(&opened, &self.log) {
             self.give_up_worker(&error.to_string());
         }
@@ -285,7 +363,7 @@ impl Master {
         if self.phase != Phase::Running {
             return ControlFlow::Continue(());
         }
-        if matches!(self.pending, Some(Pending::Start)) || self.data_plane.is_none() {
+        if matches!(self.pending, Some(Pending::Start)) {
             return self.stop();
         }
         self.forget_pending();
@@ -294,9 +372,9 @@ impl Master {
             self.give_up_worker(&error.to_string());
         }
         // New connections are refused from now on, instead of waiting on sockets that nobody
-        // accepts from.
-        self.listeners.close(&self.log);
-        ControlFlow::Continue(())
+        // accepts from; unless another master has them too.
+        self.listeners.close(self.upgrade.others(), &self.log);
+        self.end_if_alone()
     }
 
     fn stop(&mut self) -> ControlFlow<End> {
@@ -305,10 +383,30 @@ impl Master {
         }
         self.forget_pending();
         self.phase = Phase::Stopping(Instant::now() + STOP_GRACE);
-        if !self.data_plane.stop(&self.log) {
+        for worker in &mut self.leaving {
+            worker.stop(&self.log);
+        }
+        if !self.data_plane.stop(&self.log) && self.leaving.is_empty() {
             return ControlFlow::Break(self.exit(ExitCode::SUCCESS));
         }
         ControlFlow::Continue(())
+    }
+
+    /// Ends the master that is to end when no worker is left.
+    fn end_if_alone(&mut self) -> ControlFlow<End> {
+        if self.data_plane.is_none() && self.leaving.is_empty() {
+            return ControlFlow::Break(self.exit(ExitCode::SUCCESS));
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The worker is to finish and end, and has no successor yet.
+    pub(super) fn let_go(&mut self) {
+        let mut worker = std::mem::replace(&mut self.data_plane, DataPlane::None);
+        if worker.quit(&self.log).is_err() {
+            worker.give_up(&self.log);
+        }
+        self.leaving.push(worker);
     }
 
     fn forget_pending(&mut self) {
@@ -321,15 +419,22 @@ impl Master {
     fn reap(&mut self) -> ControlFlow<End> {
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             let number = pid.as_raw_nonzero();
+            let name = if self.is_successor(pid) { "new binary process" } else { "worker process" };
             match (status.exit_status(), status.terminating_signal()) {
-                (Some(code), _) => log!(self.log, Notice, "worker process {number} exited with code {code}"),
-                (None, Some(signal)) => {
-                    log!(self.log, Alert, "worker process {number} exited on signal {signal}")
-                }
+                (Some(code), _) => log!(self.log, Notice, "{name} {number} exited with code {code}"),
+                (None, Some(signal)) => log!(self.log, Alert, "{name} {number} exited on signal {signal}"),
                 (None, None) => continue,
             }
-            if self.data_plane.pid() == Some(pid) {
+            let is_next = self.next_data_plane().and_then(DataPlane::pid) == Some(pid);
+            self.leaving.retain(|worker| worker.pid() != Some(pid));
+            if self.is_successor(pid) {
+                self.successor_ended()?;
+            } else if self.data_plane.pid() == Some(pid) {
                 self.worker_ended()?;
+            } else if is_next {
+                self.next_worker_ended();
+            } else if self.phase != Phase::Running {
+                self.end_if_alone()?;
             }
         }
         ControlFlow::Continue(())
@@ -338,17 +443,32 @@ impl Master {
     fn worker_ended(&mut self) -> ControlFlow<End> {
         self.data_plane = DataPlane::None;
         if self.phase != Phase::Running {
-            return ControlFlow::Break(self.exit(ExitCode::SUCCESS));
+            return self.end_if_alone();
         }
         if !self.serves {
             log!(self.log, Emerg, "the worker process could not start");
             return ControlFlow::Break(self.exit(ExitCode::FAILURE));
         }
-        if let Some(Pending::Change(change)) = self.pending.take() {
-            self.undo(*change, "the worker process ended while taking up the new configuration");
+        match self.pending.take() {
+            // The worker that was to take its place takes it, if it comes to that.
+            Some(Pending::Change(change)) if change.next.is_some() => {
+                self.pending = Some(Pending::Change(change));
+                return ControlFlow::Continue(());
+            }
+            Some(Pending::Change(change)) => {
+                self.undo(*change, "the worker process ended while taking up the new configuration");
+            }
+            _ => {}
         }
         self.restart_later();
         ControlFlow::Continue(())
+    }
+
+    fn next_worker_ended(&mut self) {
+        if let Some(Pending::Change(mut change)) = self.pending.take() {
+            change.next = None;
+            self.undo(*change, "the new worker process ended before it was ready");
+        }
     }
 
     /// Starts the next worker in this loop's turn, or later when too many were started of late.
@@ -370,16 +490,15 @@ impl Master {
     /// A worker that can't be spoken to any more is ended; its death brings the next one.
     pub(super) fn give_up_worker(&mut self, reason: &str) {
         log!(self.log, Alert, "the link to the worker process broke: {reason}");
-        self.data_plane.unlink();
-        self.data_plane.kill(&self.log);
+        self.data_plane.give_up(&self.log);
     }
 
     pub(super) fn exit(&mut self, code: ExitCode) -> End {
         if self.serves {
-            pid_file::remove(&self.in_force.settings.pid, &self.log);
+            pid_file::remove(&self.upgrade.pid_path(&self.in_force.settings.pid), &self.log);
         }
         log!(self.log, Notice, "exit");
-        self.listeners.close(&self.log);
+        self.listeners.close(self.upgrade.others(), &self.log);
         End::Exit(code)
     }
 }

@@ -2,7 +2,7 @@
 //! All of it runs in a process with one thread: in the master, and in the worker before it starts
 //! its shards.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -79,6 +79,53 @@ pub fn redirect(number: RawFd, file: &impl AsFd) -> io::Result<()> {
     // assumption about what they refer to.
     let done = unsafe { libc::dup2(file.as_fd().as_raw_fd(), number) };
     if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Takes over a listening socket that this process was started with, whatever its number; the result
+/// has another one. Call it before this process makes listening sockets itself: what was opened
+/// here is never one, and so is left alone.
+///
+/// # Errors
+/// EBADF for what is not open (any more), ENOTSOCK for what is no socket; EINVAL for a standard
+/// descriptor and for a socket that does not listen on a stream.
+pub fn take_over_listener(number: RawFd) -> io::Result<OwnedFd> {
+    if number <= libc::STDERR_FILENO {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    // SAFETY: fcntl(2) takes numbers here; one that is not open is refused with EBADF.
+    let copy = owned(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, libc::STDERR_FILENO + 1) })?;
+    let streams = rustix::net::sockopt::socket_type(&copy)? == rustix::net::SocketType::STREAM;
+    if !streams || !rustix::net::sockopt::socket_acceptconn(&copy)? {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    // SAFETY: a listening socket that came with the process: nothing here knows it by this number,
+    // and `copy` keeps it open.
+    unsafe { libc::close(number) };
+    Ok(copy)
+}
+
+/// Makes `variables` the whole environment of this process, and its time zone that of TZ. False,
+/// with nothing done, when the process has other threads, which might be reading it.
+pub fn set_environment(variables: &[(OsString, OsString)]) -> bool {
+    unsafe extern "C" {
+        fn tzset();
+    }
+    let threads = std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
+    if threads != 1 {
+        return false;
+    }
+    let before: Vec<OsString> = std::env::vars_os().map(|(name, _)| name).collect();
+    for name in before {
+        // SAFETY: this is the only thread, so nobody reads the environment meanwhile.
+        unsafe { std::env::remove_var(name) };
+    }
+    for (name, value) in variables {
+        // SAFETY: as above.
+        unsafe { std::env::set_var(name, value) };
+    }
+    // SAFETY: tzset(3) reads TZ and sets the C library's own state; no other thread is there to use it.
+    unsafe { tzset() };
+    true
 }
 
 /// A user of the system.

@@ -3,8 +3,11 @@
 use std::io;
 
 use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit};
-use rustix::process::{geteuid, getrlimit, prlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{
+    geteuid, getrlimit, prlimit, set_dumpable_behavior, setpriority_process, setrlimit,
+};
 
+use super::environment;
 use super::os::{self, User};
 use crate::base::process_settings::{Level, ProcessSettings};
 use crate::net::error_log::{ErrorLog, OsError};
@@ -47,7 +50,7 @@ pub fn worker_user(settings: &ProcessSettings, log: &ErrorLog) -> Result<Option<
 ///
 /// # Errors
 /// The message for the log; the process must not go on.
-pub fn become_user(user: &User, log: &ErrorLog) -> Result<(), String> {
+fn become_user(user: &User, log: &ErrorLog) -> Result<(), String> {
     let failed = |call: String| move |error: io::Error| format!("{call} failed {}", OsError(&error));
     os::set_group(user.gid).map_err(failed(format!("setgid({})", user.gid)))?;
     os::set_supplementary_groups(&user.name, user.gid)
@@ -63,27 +66,65 @@ pub fn become_user(user: &User, log: &ErrorLog) -> Result<(), String> {
 /// limit allows, since one process holds what nginx's workers hold together.
 pub fn limit_descriptors(settings: &ProcessSettings, log: &ErrorLog) {
     let limit = match settings.rlimit_nofile {
-        Some(count) => Rlimit { current: Some(count), maximum: Some(count) },
+        Some(count) => fixed(count),
         None => {
             let hard = getrlimit(Resource::Nofile).maximum;
             Rlimit { current: hard, maximum: hard }
         }
     };
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        log_limit_failure(settings, error.into(), log);
+        let count = settings.rlimit_nofile.map_or("unlimited".to_owned(), |count| count.to_string());
+        log!(log, Alert, "setrlimit(RLIMIT_NOFILE, {count}) failed {}", OsError(&error.into()));
     }
 }
 
-/// Sets RLIMIT_NOFILE of a worker that already runs.
-pub fn limit_descriptors_of(worker: Pid, settings: &ProcessSettings, log: &ErrorLog) {
-    let Some(count) = settings.rlimit_nofile else { return };
-    let limit = Rlimit { current: Some(count), maximum: Some(count) };
-    if let Err(error) = prlimit(Some(worker), Resource::Nofile, limit) {
-        log_limit_failure(settings, error.into(), log);
+/// Makes this process what its settings say a worker is: environment, priority, limits, user, current
+/// directory; in nginx's order.
+///
+/// # Errors
+/// The level and the message for the log; the process must not go on.
+pub fn become_worker(
+    settings: &ProcessSettings,
+    user: Option<&User>,
+    log: &ErrorLog,
+) -> Result<(), (Level, String)> {
+    if !os::set_environment(&environment::left_by(&settings.environment)) {
+        return Err((Level::Emerg, "a worker process has threads before its time".to_owned()));
+    }
+    let priority = settings.priority;
+    if let (true, Err(error)) = (priority != 0, setpriority_process(None, priority)) {
+        log!(log, Alert, "setpriority({priority}) failed {}", OsError(&error.into()));
+    }
+    limit_descriptors(settings, log);
+    if let Some(bytes) = settings.rlimit_core
+        && let Err(error) = setrlimit(Resource::Core, fixed(bytes))
+    {
+        log!(log, Alert, "setrlimit(RLIMIT_CORE, {bytes}) failed {}", OsError(&error.into()));
+    }
+    if let Some(user) = user {
+        become_user(user, log).map_err(|message| (Level::Emerg, message))?;
+    }
+    let Some(directory) = &settings.working_directory else { return Ok(()) };
+    std::env::set_current_dir(directory).map_err(|error| {
+        (Level::Alert, format!("chdir(\"{}\") failed {}", directory.display(), OsError(&error)))
+    })
+}
+
+/// Sets the limits of a worker that already runs, where they have changed.
+pub fn limits_changed(worker: Pid, before: &ProcessSettings, now: &ProcessSettings, log: &ErrorLog) {
+    let limits = [
+        (Resource::Nofile, "NOFILE", before.rlimit_nofile, now.rlimit_nofile),
+        (Resource::Core, "CORE", before.rlimit_core, now.rlimit_core),
+    ];
+    for (resource, name, before, now) in limits {
+        // What is no longer said stays until the next worker.
+        let Some(limit) = now.filter(|_| before != now) else { continue };
+        if let Err(error) = prlimit(Some(worker), resource, fixed(limit)) {
+            log!(log, Alert, "setrlimit(RLIMIT_{name}, {limit}) failed {}", OsError(&error.into()));
+        }
     }
 }
 
-fn log_limit_failure(settings: &ProcessSettings, error: io::Error, log: &ErrorLog) {
-    let count = settings.rlimit_nofile.map_or("unlimited".to_owned(), |count| count.to_string());
-    log!(log, Alert, "setrlimit(RLIMIT_NOFILE, {count}) failed {}", OsError(&error));
+fn fixed(limit: u64) -> Rlimit {
+    Rlimit { current: Some(limit), maximum: Some(limit) }
 }

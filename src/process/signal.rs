@@ -56,8 +56,13 @@ impl Signals {
         Ok(Signals { descriptor: os::signal_descriptor(&numbers)?, role })
     }
 
-    /// The next pending signal, logged as nginx logs it; `None` when there is none.
-    pub fn next(&self, log: &ErrorLog) -> Option<i32> {
+    /// The next pending signal, logged as nginx logs it; `None` when there is none. `special` words
+    /// what a signal does where that depends.
+    pub fn next(
+        &self,
+        log: &ErrorLog,
+        special: impl FnOnce(i32) -> Option<&'static str>,
+    ) -> Option<i32> {
         let mut info = [0u8; SIGINFO_BYTES];
         let read = rustix::io::read(&self.descriptor, &mut info).ok()?;
         if read < SIGINFO_BYTES {
@@ -67,10 +72,11 @@ impl Signals {
             |at: usize| info.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, i32::from_ne_bytes);
         let (number, sender) = (word(0), word(SIGINFO_PID_AT));
         let (_, name, [master, worker]) = SIGNALS.iter().find(|(known, _, _)| *known == number)?;
-        let action = match self.role {
+        let usual = match self.role {
             Role::Master => master,
             Role::Worker => worker,
         };
+        let action = special(number).unwrap_or(usual);
         match sender {
             0 => log!(log, Notice, "signal {number} ({name}) received{action}"),
             pid => log!(log, Notice, "signal {number} ({name}) received from {pid}{action}"),

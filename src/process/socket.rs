@@ -1,10 +1,14 @@
 //! One listening socket: made, bound and given the options of its `listen`.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::net::{
@@ -80,6 +84,22 @@ pub fn configure(socket: &OwnedFd, wanted: &Listen) -> Vec<String> {
     let mut refused = options(socket, wanted);
     refused.extend(listening(socket, wanted).err().map(|failure| format!("{failure}, ignored")));
     refused
+}
+
+/// The address of a listening socket that another program has bound, made ready to be one of a group.
+///
+/// # Errors
+/// What is neither an IP nor a Unix socket with a path.
+pub fn adopt(socket: &OwnedFd) -> io::Result<Address> {
+    let name = rustix::net::getsockname(socket)?;
+    if let Ok(ip) = SocketAddr::try_from(name.clone()) {
+        // nginx has sockets without it; more of them can join once it is set.
+        sockopt::set_socket_reuseport(socket, true)?;
+        return Ok(Address::Ip(ip));
+    }
+    let unix = SocketAddrUnix::try_from(name)?;
+    let path = unix.path().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    Ok(Address::Unix(PathBuf::from(OsStr::from_bytes(path.to_bytes()))))
 }
 
 fn bound(wanted: &Listen, grouped: bool) -> Result<OwnedFd, Failure> {

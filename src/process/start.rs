@@ -3,10 +3,11 @@
 use super::daemon::{self, Detached};
 use super::data_plane::DataPlane;
 use super::listeners::Listeners;
-use super::load::{self, Configuration};
-use super::master::{InForce, Master, Phase};
+use super::load::{self, Configuration, Prepared};
+use super::master::{InForce, Master, Phase, Wants};
 use super::restarts::Restarts;
 use super::signal::{Role, Signals};
+use super::upgrade::{Inheritance, Program, Upgrade};
 use super::{logs, pid_file};
 use crate::base::process_settings::Level;
 use crate::net::error_log::{ErrorLog, OsError};
@@ -24,27 +25,38 @@ pub enum Begun {
 
 impl Master {
     /// Everything up to the point where nothing can be refused any more but by the worker.
-    pub(super) fn prepared(origin: Origin, log: ErrorLog) -> Result<Begun, ()> {
+    pub(super) fn prepared(
+        origin: Origin,
+        inheritance: Option<Inheritance>,
+        log: ErrorLog,
+    ) -> Result<Begun, ()> {
+        let program = Program::of_this_process();
+        inheritance.iter().for_each(|inheritance| inheritance.report(&log));
         let configuration = Configuration::read(&origin, &log).ok_or(())?;
         let prepared = configuration.prepare(&log)?;
-        let logs = logs::renewed(&Logs::new(), prepared.logs, &log);
-        let log = logs::error_log(&prepared.settings, &logs).with_console(true);
+        let Prepared { settings, user, shards, logs } = prepared;
+        let logs = logs::renewed(&Logs::new(), logs, &log);
+        let log = logs::error_log(&settings, &logs).with_console(true);
         configuration.notices.iter().for_each(|notice| load::report(notice, &log));
         // Better found out now than when everything runs and only the file is missing.
-        if !pid_file::check(&prepared.settings.pid, &log) {
+        if !pid_file::check(&settings.pid, &log) {
             return Err(());
         }
-        let mut listeners = Listeners::default();
-        let staged = listeners.stage(configuration.plan.listens(), prepared.shards, &log)?;
-        listeners.commit(staged, &log);
+        // A master that takes over is where the one before it was.
+        let leaves = settings.daemon && inheritance.is_none();
+        let upgrade = Upgrade::new(program, inheritance.as_ref(), leaves);
+        let sockets = inheritance.map(|inheritance| inheritance.sockets).unwrap_or_default();
+        let mut listeners = Listeners::inherit(sockets, &log);
+        let staged = listeners.stage(configuration.plan.listens(), shards, &log)?;
+        listeners.commit(staged, upgrade.others(), &log);
         let mut readiness = None;
-        if prepared.settings.daemon {
+        if leaves {
             match daemon::detach() {
                 Ok(Detached::Started(serves)) => return Ok(Begun::Left(serves)),
                 Ok(Detached::Daemon(daemon)) => readiness = Some(daemon),
                 Err((call, error)) => {
                     log!(log, Emerg, "{call} failed {}", OsError(&error));
-                    listeners.close(&log);
+                    listeners.close(upgrade.others(), &log);
                     return Err(());
                 }
             }
@@ -53,20 +65,20 @@ impl Master {
             Ok(signals) => signals,
             Err(error) => {
                 log!(log, Emerg, "signalfd() failed {}", OsError(&error));
-                listeners.close(&log);
+                listeners.close(upgrade.others(), &log);
                 return Err(());
             }
         };
         log_start(&log);
-        let settings = prepared.settings;
         Ok(Begun::Master(Box::new(Master {
             origin,
             log,
             logs,
             listeners,
-            in_force: InForce { settings, user: prepared.user, snapshot: configuration.snapshot },
+            in_force: InForce { settings, user, snapshot: configuration.snapshot },
             generation: 0,
             data_plane: DataPlane::None,
+            leaving: Vec::new(),
             pending: None,
             serves: false,
             signals,
@@ -74,8 +86,8 @@ impl Master {
             phase: Phase::Running,
             restarts: Restarts::default(),
             restart_at: None,
-            wants_reload: false,
-            wants_reopen: false,
+            upgrade,
+            wants: Wants::default(),
         })))
     }
 }

@@ -26,16 +26,15 @@ pub struct Start {
     pub log: ErrorLog,
     /// Whom to run as; `None`: as the master.
     pub user: Option<User>,
-    /// For the limits that are set before privileges are given up.
+    /// What the process itself is to be.
     pub settings: ProcessSettings,
 }
 
 /// Becomes the worker, and ends the process when the work is done.
 pub fn run(start: Start) -> ! {
     let Start { link, log, user, settings } = start;
-    privileges::limit_descriptors(&settings, &log);
-    if let Some(Err(message)) = user.map(|user| privileges::become_user(&user, &log)) {
-        log!(log, Emerg, "{message}");
+    if let Err((level, message)) = privileges::become_worker(&settings, user.as_ref(), &log) {
+        log.write(level, None, format_args!("{message}"));
         os::exit_now(FATAL);
     }
     let signals = match Signals::new(Role::Worker) {
@@ -112,7 +111,7 @@ impl Worker {
     }
 
     fn take_signals(&mut self) -> Next {
-        while let Some(signal) = self.signals.next(&self.log) {
+        while let Some(signal) = self.signals.next(&self.log, |_| None) {
             match signal {
                 libc::SIGTERM | libc::SIGINT => return Next::Stop,
                 libc::SIGQUIT => self.quit(),

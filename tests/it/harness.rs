@@ -179,6 +179,8 @@ impl Setup {
             http: self.http,
             transcript: Transcript::default(),
             alerts_allowed: false,
+            binary: None,
+            detached: false,
         };
         let folder = server.path("");
         server.values.insert("DIR".to_owned(), folder.trim_end_matches('/').to_owned());
@@ -238,6 +240,8 @@ pub struct Server {
     http: bool,
     transcript: Transcript,
     alerts_allowed: bool,
+    binary: Option<PathBuf>,
+    detached: bool,
 }
 
 impl Server {
@@ -273,13 +277,31 @@ impl Server {
         assert_eq!(ready, Some(true), "the server did not start: {}", self.read("stderr"));
     }
 
+    /// Starts the prepared server, whose configuration makes it a daemon. Whatever its pid files name at
+    /// the end is stopped then.
+    pub fn launch_daemon(&mut self) {
+        let outcome = self.run(&[]);
+        self.detached = true;
+        assert_eq!(outcome.code, Some(0), "the daemon did not start: {}", outcome.stderr);
+        eventually("the pid file", || self.read("nginx.pid").ends_with('\n'));
+    }
+
+    /// Runs a copy of the binary that is this server's own; its path.
+    pub fn copy_binary(&mut self) -> PathBuf {
+        let copy = PathBuf::from(self.path(&program().name));
+        fs::copy(&program().path, &copy).unwrap();
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+        self.binary = Some(copy.clone());
+        copy
+    }
+
     /// Runs the binary on this configuration with more arguments, until it ends by itself.
     pub fn run(&self, arguments: &[&str]) -> Outcome {
         finish(self.command(arguments))
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = bare_command();
+        let mut command = command_of(self.binary.as_ref().unwrap_or(&program().path));
         command.args(["-p", &self.path(""), "-c", "nginx.conf", "-e", "error.log"]);
         command.args(&self.arguments).args(arguments).current_dir(self.path(""));
         command
@@ -474,7 +496,21 @@ impl Server {
         }
     }
 
+    /// Stops what the pid files name: daemons, and what a binary that was changed has left.
+    fn stop_named(&self) {
+        for name in ["nginx.pid.oldbin", "nginx.pid"] {
+            let Ok(pid) = self.read(name).trim().parse::<u32>() else { continue };
+            kill("TERM", i64::from(pid));
+            if bounded(|| (!alive(pid)).then_some(())).is_none() {
+                kill("KILL", i64::from(pid));
+            }
+        }
+    }
+
     fn stop(&mut self) -> Result<(), String> {
+        if self.detached {
+            self.stop_named();
+        }
         let Some(mut child) = self.child.take() else { return Ok(()) };
         let group = -i64::from(child.id());
         let ended = child.try_wait().ok().flatten().is_some() || {
@@ -530,7 +566,11 @@ pub fn run(arguments: &[&str]) -> Outcome {
 }
 
 fn bare_command() -> Command {
-    let mut command = Command::new(&program().path);
+    command_of(&program().path)
+}
+
+fn command_of(binary: &Path) -> Command {
+    let mut command = Command::new(binary);
     if std::env::var("OCTROI_TEST_DRIVER").is_ok_and(|driver| driver == "epoll") {
         command.env("MONOIO_FORCE_LEGACY_DRIVER", "1");
     }

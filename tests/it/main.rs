@@ -42,6 +42,7 @@ mod signals;
 mod static_files;
 mod syslog;
 mod timeouts;
+mod upgrade;
 mod upstream_keepalive;
 mod upstreams;
 mod values;

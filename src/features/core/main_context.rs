@@ -1,9 +1,13 @@
 //! The main context: what it says of the processes.
 
 use super::syslog;
-use crate::base::process_settings::{Affinity, ErrorLog, Level, LogTarget, ProcessSettings, Shards};
+use crate::base::process_settings::{
+    Affinity, ErrorLog, Level, LogTarget, ProcessSettings, Shards, Variable,
+};
 use crate::conf::{Context, Diagnostic, Directive, Place, Scope};
 use crate::plan::builder::Builder;
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// `worker_connections` when nothing is said.
 const WORKER_CONNECTIONS: u64 = 512;
@@ -51,13 +55,57 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(ProcessSetting
             .one("worker_rlimit_nofile")
             .map(|_| scope.number("worker_rlimit_nofile", 0))
             .transpose()?,
+        rlimit_core: scope
+            .one("worker_rlimit_core")
+            .map(|_| scope.offset("worker_rlimit_core", 0))
+            .transpose()?,
+        priority: priority(scope)?,
+        working_directory: scope.word("working_directory").map(PathBuf::from),
+        environment: environment(scope)?,
+        shutdown_timeout: match scope.time_ms("worker_shutdown_timeout", 0)? {
+            0 => None,
+            ms => Some(Duration::from_millis(ms)),
+        },
         uses_stderr: false,
         error_logs: error_logs(scope, b)?,
     };
     Ok((settings, worker_connections))
 }
 
-fn pid_path(scope: &Scope<'_>, b: &Builder<'_>) -> std::path::PathBuf {
+/// The nice value: digits after an optional sign.
+fn priority(scope: &Scope<'_>) -> Result<i32, Diagnostic> {
+    let Some(directive) = scope.one("worker_priority") else { return Ok(0) };
+    let text = directive.arg(0).unwrap_or_default();
+    let (sign, digits) = match text.split_at_checked(1) {
+        Some(("-", digits)) => (-1, digits),
+        Some(("+", digits)) => (1, digits),
+        _ => (1, text),
+    };
+    let number = Some(digits).filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+    match number.and_then(|digits| digits.parse::<i32>().ok()) {
+        Some(number) => Ok(sign * number),
+        None => Err(scope.error(directive, "\"worker_priority\" directive invalid number")),
+    }
+}
+
+/// The `env` lines. A name is what stands before the first `=`.
+fn environment(scope: &Scope<'_>) -> Result<Vec<Variable>, Diagnostic> {
+    let mut lines = Vec::new();
+    for directive in scope.all("env") {
+        let text = directive.arg(0).unwrap_or_default();
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (text, None),
+        };
+        if name.is_empty() || text.contains('\0') {
+            return Err(scope.error(directive, format!("invalid variable \"{text}\" in \"env\"")));
+        }
+        lines.push(Variable { name: name.into(), value: value.map(Into::into) });
+    }
+    Ok(lines)
+}
+
+fn pid_path(scope: &Scope<'_>, b: &Builder<'_>) -> PathBuf {
     match scope.word("pid") {
         Some(path) => b.path(path),
         None => b.origin().default_pid(),
