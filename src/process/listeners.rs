@@ -343,7 +343,8 @@ mod tests {
     #[test]
     fn a_group_is_inherited_whole_and_its_files_are_left() {
         let path = std::env::temp_dir().join(format!("octroi-inherited-{}", std::process::id()));
-        let wanted = [listen(&format!("127.0.0.1:{}", free_port())), listen(&format!("unix:{}", path.display()))];
+        let wanted =
+            [listen(&format!("127.0.0.1:{}", free_port())), listen(&format!("unix:{}", path.display()))];
         let mut before = Listeners::default();
         let staged = before.stage(&wanted, 3, &quiet()).unwrap();
         before.commit(staged, Others::Nobody, &quiet());

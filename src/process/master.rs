@@ -196,11 +196,7 @@ impl Master {
         }
         let mut ready = sources.iter().map(|source| !source.revents().is_empty());
         let mut of = |there: bool| there && ready.next().unwrap_or(false);
-        Ok(Came {
-            signal: of(true),
-            message: of(links[0].is_some()),
-            next_message: of(links[1].is_some()),
-        })
+        Ok(Came { signal: of(true), message: of(links[0].is_some()), next_message: of(links[1].is_some()) })
     }
 
     /// The worker that is to take the present one's place, while it starts.

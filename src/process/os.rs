@@ -107,6 +107,7 @@ pub fn take_over_listener(number: RawFd) -> io::Result<OwnedFd> {
 /// Makes `variables` the whole environment of this process, and its time zone that of TZ. False,
 /// with nothing done, when the process has other threads, which might be reading it.
 pub fn set_environment(variables: &[(OsString, OsString)]) -> bool {
+    // SAFETY: tzset(3) as the C library declares it.
     unsafe extern "C" {
         fn tzset();
     }

@@ -3,9 +3,7 @@
 use std::io;
 
 use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit};
-use rustix::process::{
-    geteuid, getrlimit, prlimit, set_dumpable_behavior, setpriority_process, setrlimit,
-};
+use rustix::process::{geteuid, getrlimit, prlimit, set_dumpable_behavior, setpriority_process, setrlimit};
 
 use super::environment;
 use super::os::{self, User};

@@ -193,11 +193,19 @@ impl Master {
             }
         };
         let sent = link.send(&Message::Load(change.message(self.generation, &self.origin, &self.listeners)));
-        change.next = Some(DataPlane::Process { pid, link: Some(link) });
+        let mut next = DataPlane::Process { pid, link: Some(link) };
         match sent {
-            Ok(()) => self.pending = Some(Pending::Change(Box::new(change))),
-            Err(error) => self.undo(change, &error.to_string()),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                change.next = Some(next);
+                self.undo(change, &error.to_string());
+                return ControlFlow::Continue(());
+            }
+            // It has ended already, or is about to: its end says so.
+            Err(_) => next.give_up(&self.log),
+            Ok(()) => {}
         }
+        change.next = Some(next);
+        self.pending = Some(Pending::Change(Box::new(change)));
         ControlFlow::Continue(())
     }
 

@@ -58,11 +58,7 @@ impl Signals {
 
     /// The next pending signal, logged as nginx logs it; `None` when there is none. `special` words
     /// what a signal does where that depends.
-    pub fn next(
-        &self,
-        log: &ErrorLog,
-        special: impl FnOnce(i32) -> Option<&'static str>,
-    ) -> Option<i32> {
+    pub fn next(&self, log: &ErrorLog, special: impl FnOnce(i32) -> Option<&'static str>) -> Option<i32> {
         let mut info = [0u8; SIGINFO_BYTES];
         let read = rustix::io::read(&self.descriptor, &mut info).ok()?;
         if read < SIGINFO_BYTES {

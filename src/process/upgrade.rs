@@ -352,7 +352,8 @@ mod tests {
 
     #[test]
     fn a_binary_that_is_missing_is_an_error_at_once() {
-        let program = Program { path: "/nonexistent/octroi".into(), name: "octroi".into(), arguments: vec![] };
+        let program =
+            Program { path: "/nonexistent/octroi".into(), name: "octroi".into(), arguments: vec![] };
         let failed = program.start(&[], Vec::new());
         assert_eq!(failed.map_err(|error| error.kind()), Err(io::ErrorKind::NotFound));
     }

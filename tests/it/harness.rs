@@ -110,6 +110,14 @@ pub fn since(version: &str, why: &str) -> bool {
     held
 }
 
+/// True when the tests run as root; else it prints that the test needs that, and the test returns.
+pub fn as_root(why: &str) -> bool {
+    if !is_root() {
+        println!("skipped: needs root: {why}");
+    }
+    is_root()
+}
+
 fn is_root() -> bool {
     fs::read_to_string("/proc/self/status")
         .unwrap()
@@ -181,6 +189,7 @@ impl Setup {
             alerts_allowed: false,
             binary: None,
             detached: false,
+            keeps_root: false,
         };
         let folder = server.path("");
         server.values.insert("DIR".to_owned(), folder.trim_end_matches('/').to_owned());
@@ -242,6 +251,7 @@ pub struct Server {
     alerts_allowed: bool,
     binary: Option<PathBuf>,
     detached: bool,
+    keeps_root: bool,
 }
 
 impl Server {
@@ -286,6 +296,11 @@ impl Server {
         eventually("the pid file", || self.read("nginx.pid").ends_with('\n'));
     }
 
+    /// The server's master is root, if the tests are (see [`as_root`]).
+    pub fn keep_root(&mut self) {
+        self.keeps_root = true;
+    }
+
     /// Runs a copy of the binary that is this server's own; its path.
     pub fn copy_binary(&mut self) -> PathBuf {
         let copy = PathBuf::from(self.path(&program().name));
@@ -302,6 +317,9 @@ impl Server {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command_of(self.binary.as_ref().unwrap_or(&program().path));
+        if self.keeps_root {
+            command.uid(0).gid(0);
+        }
         command.args(["-p", &self.path(""), "-c", "nginx.conf", "-e", "error.log"]);
         command.args(&self.arguments).args(arguments).current_dir(self.path(""));
         command
