@@ -4,6 +4,7 @@ pub mod access;
 pub mod access_log;
 pub mod auth_request;
 pub mod core;
+pub mod geo;
 pub mod gzip;
 pub mod headers;
 pub mod index;
@@ -13,6 +14,7 @@ pub mod proxy;
 pub mod realip;
 pub mod refused;
 pub mod rewrite;
+pub mod split_clients;
 pub mod static_files;
 pub mod upstream;
 pub mod variables;
@@ -31,6 +33,8 @@ pub const ALL: &[&Feature] = &[
     &core::FEATURE,
     &variables::FEATURE,
     &map::FEATURE,
+    &geo::FEATURE,
+    &split_clients::FEATURE,
     &upstream::FEATURE,
     // Before all that judges by an address.
     &realip::FEATURE,

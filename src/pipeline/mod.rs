@@ -12,6 +12,7 @@ pub mod file_answer;
 pub mod file_path;
 pub mod files;
 pub mod filter;
+pub mod forwarded;
 pub mod keep_alive;
 pub mod limits;
 pub mod local;

@@ -17,6 +17,7 @@ mod command_line;
 mod error_log;
 mod files;
 mod flow;
+mod geo;
 mod gzip;
 mod http1;
 mod http1_abuse;

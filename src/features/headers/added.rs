@@ -6,6 +6,9 @@ use crate::pipeline::exchange::Exchange;
 use crate::pipeline::template::Template;
 use crate::plan::builder::Builder;
 
+/// What may not stand in a field.
+const LINE_ENDS: [char; 3] = ['\r', '\n', '\0'];
+
 /// One line of either.
 pub struct Added {
     /// Whatever the answer's status is.
@@ -109,11 +112,13 @@ fn line(scope: &Scope<'_>, directive: &Directive, b: &mut Builder<'_>) -> Result
         }
     };
     // A line end would begin another field, or the body.
-    for word in [name, value] {
-        if word.text.contains(['\r', '\n', '\0']) {
-            return Err(scope.error_at(directive, word, "a header field of more than one line"));
-        }
+    if name.text.contains(LINE_ENDS) {
+        return Err(scope.error_at(directive, name, "a header field whose name has more than one line"));
     }
+    // In a value it is a space, as where a field was folded (RFC 9112, 5.2): long policies are written
+    // over several lines, which nginx sends as they are.
+    let folded = value.text.contains(LINE_ENDS).then(|| value.text.replace(LINE_ENDS, " "));
+    let text = folded.as_deref().map_or(value.text.as_str(), str::trim_end);
     let known = Known::of(name.text.as_bytes());
-    Ok(Added { always, known, name: name.text.as_bytes().into(), value: b.template(value)? })
+    Ok(Added { always, known, name: name.text.as_bytes().into(), value: b.template_of(text, value)? })
 }

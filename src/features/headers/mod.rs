@@ -204,6 +204,13 @@ mod tests {
     }
 
     #[test]
+    fn a_value_of_several_lines_is_sent_as_one() {
+        let text = in_location("add_header A \"a;\n  b\\n\"; add_header B 'c ';");
+        assert_eq!(filtered(&text, |_| ()), "A: a;   b\nB: c \n");
+        assert_eq!(wrong("add_header 'A\nB' c;"), "a header field whose name has more than one line");
+    }
+
+    #[test]
     fn some_fields_are_replaced() {
         let text = in_location("add_header ETag '\"x\"'; add_header Last-Modified ''; add_header Link b;");
         let prepare = |x: &mut Exchange| {

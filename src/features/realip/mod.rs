@@ -5,18 +5,16 @@
 //! the first time that a trusted proxy names somebody counts. What is said holds for the request and
 //! all that happens inside of it, subrequests and internal redirects, and ends with it.
 
-mod forwarded;
-
 use crate::base::cidr::Cidr;
 use crate::conf::{Arity, Context, Diagnostic, DirectiveSpec as D, Inherit, Scope, Word};
 use crate::http::Known;
 use crate::pipeline::connection::push_ip;
 use crate::pipeline::exchange::Exchange;
+use crate::pipeline::forwarded::{self, Trusted};
 use crate::pipeline::step::{Flow, Phase, QuickStep};
 use crate::pipeline::variable::VariableSpec;
 use crate::plan::builder::Builder;
 use crate::plan::feature::{Feature, no_end, nothing};
-use forwarded::{Trusted, forwarded};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -143,8 +141,9 @@ impl RealIp {
     /// Whom the other end of the connection speaks for; `None` if it may not say, or does not.
     fn client(&self, x: &Exchange) -> Option<SocketAddr> {
         let (from, buffer) = (x.connection.accepted_from, x.input.filled());
-        let follow =
-            |values: &mut dyn Iterator<Item = &[u8]>| forwarded(from, values, &self.trusted, self.recursive);
+        let follow = |values: &mut dyn Iterator<Item = &[u8]>| {
+            forwarded::client(from, values, &self.trusted, self.recursive)
+        };
         match &self.said_in {
             SaidIn::Field(name) => {
                 let field = x.head.fields.find_name(buffer, name)?;

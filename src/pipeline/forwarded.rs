@@ -25,7 +25,7 @@ impl Trusted {
 
 /// The client that `from` speaks for, `None` if nobody is named who may be believed. `values` are
 /// those of the fields that name addresses, the last field first.
-pub fn forwarded<'v>(
+pub fn client<'v>(
     from: Option<SocketAddr>,
     values: impl Iterator<Item = &'v [u8]>,
     trusted: &Trusted,
@@ -83,7 +83,7 @@ mod tests {
         let trusted = |text: &str| Cidr::parse(text).unwrap().0;
         let trusted = Trusted { networks: vec![trusted("127.0.0.0/8"), trusted("::1")], unix: false };
         let values = fields.iter().rev().map(|field| field.as_bytes());
-        let found = forwarded(from.parse().ok(), values, &trusted, recursive);
+        let found = super::client(from.parse().ok(), values, &trusted, recursive);
         found.map_or_else(|| "-".to_owned(), |found| found.to_string())
     }
 
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(client("192.0.2.9:5", &["192.0.2.1"], false), "-");
         assert_eq!(client("unix:", &["192.0.2.1"], false), "-");
         let trusted = Trusted { networks: Vec::new(), unix: true };
-        assert!(forwarded(None, [b"192.0.2.1".as_slice()].into_iter(), &trusted, false).is_some());
+        assert!(super::client(None, [b"192.0.2.1".as_slice()].into_iter(), &trusted, false).is_some());
     }
 
     #[test]
