@@ -91,7 +91,7 @@ pub fn with_exchange<T>(plan: &Plan, location: &str, look: impl FnOnce(&mut Exch
         let zones = Zones::default();
         let facts = ShardFacts { shard: 0, shards: 1, logs: &logs, zones: &zones };
         let locals = Rc::new(plan.layout.build(&facts));
-        let here = Rc::new(Here { settings, error_log: ErrorLog::new(Vec::new()) });
+        let here = Rc::new(Here { settings, error_log: ErrorLog::new(Vec::new()), inner: Box::default() });
         let mut x = Recycled::take(&Rc::new(connection), &locals, &here);
         look(&mut x)
     })

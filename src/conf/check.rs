@@ -60,7 +60,7 @@ impl<'t> Check<'t> {
         for directive in body {
             let spec = self.spec(directive, context)?;
             self.shape(directive, spec)?;
-            let once = matches!(spec.inherit, Inherit::Override | Inherit::Never);
+            let once = matches!(spec.inherit, Inherit::Override | Inherit::Never | Inherit::Answers);
             if once && !seen.insert(spec.name) {
                 return Err(self.error(directive, format!("\"{}\" directive is duplicate", spec.name)));
             }

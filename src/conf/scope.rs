@@ -101,6 +101,15 @@ impl<'t> Scope<'t> {
         Some(Scope { shared: Rc::clone(&self.shared), level })
     }
 
+    /// The location that this is the level of, or that this `if` or `limit_except` stands in.
+    pub fn location(&self) -> Option<Scope<'t>> {
+        match self.level.context {
+            Context::LOCATION => Some(self.clone()),
+            Context::IF_IN_LOCATION | Context::LIMIT_EXCEPT => self.parent(),
+            _ => None,
+        }
+    }
+
     /// The directive that opens this block; `None` for the main context.
     pub fn directive(&self) -> Option<&'t Directive> {
         self.level.block
@@ -136,6 +145,7 @@ impl<'t> Scope<'t> {
                 level.outwards().filter(|l| spec.contexts.meets(l.context)).find_map(|l| l.first(name))
             }
             Inherit::Merge => self.all(name).last().copied(),
+            Inherit::Answers => self.answering_level().first(name),
         }
     }
 
@@ -145,6 +155,7 @@ impl<'t> Scope<'t> {
         let mut levels = level.outwards().filter(|level| spec.contexts.meets(level.context));
         match spec.inherit {
             Inherit::Never | Inherit::NeverMany => self.level.find(name),
+            Inherit::Answers => self.answering_level().find(name),
             Inherit::Override | Inherit::Together => {
                 levels.map(|level| level.find(name)).find(|found| !found.is_empty()).unwrap_or_default()
             }
@@ -184,6 +195,18 @@ impl<'t> Scope<'t> {
         message: impl Into<String>,
     ) -> Diagnostic {
         Diagnostic::at(self.shared.sources, level, message, place, mark.place, width(mark))
+    }
+
+    /// The level whose [`Inherit::Answers`] directives hold here: a block in a location that has none
+    /// itself leaves it to the location.
+    fn answering_level(&self) -> &Level<'t> {
+        const WITHIN: Context = Context::IF_IN_LOCATION.or(Context::LIMIT_EXCEPT);
+        let answers = |directive: &Directive| {
+            let specs = self.shared.specs.get(directive.name.text.as_str());
+            specs.is_some_and(|specs| specs.iter().any(|spec| spec.inherit == Inherit::Answers))
+        };
+        let own = |level: &&Level<'t>| !WITHIN.meets(level.context) || level.body.iter().any(answers);
+        self.level.outwards().find(own).unwrap_or(&self.level)
     }
 
     /// The spec that a name has here, or in the nearest block round here that may hold it, with

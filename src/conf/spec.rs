@@ -188,6 +188,9 @@ pub enum Inherit {
     Never,
     /// Its own level only, as often as wanted.
     NeverMany,
+    /// It says what answers requests: its own level only, and the `if` and `limit_except` blocks in
+    /// that which have no such directive themselves. Twice: `"x" directive is duplicate`.
+    Answers,
 }
 
 /// Whether a directive does anything.

@@ -82,7 +82,9 @@ impl Bench {
     /// Runs `walk` on a fresh exchange in the location of this name (empty for a server's own level).
     pub fn exchange<T>(&self, location: &str, walk: impl FnOnce(&mut Exchange) -> T) -> T {
         let plan = self.plan().unwrap_or_else(|error| panic!("{error}"));
-        let settings = plan.locations.iter().find(|found| found.name == location).unwrap().clone();
+        let is_inner = |id: &usize| plan.locations.iter().any(|outer| outer.inner.contains(id));
+        let mut named = (0..plan.locations.len()).filter(|id| plan.locations[*id].name == location);
+        let id = named.find(|id| !is_inner(id)).unwrap();
         let address = ([127, 0, 0, 1], 8080).into();
         runtime::run(Driver::Epoll, async {
             let connection = Connection {
@@ -99,13 +101,19 @@ impl Bench {
             let zones = Zones::default().renewed(&plan.zones).unwrap_or_default();
             let facts = ShardFacts { shard: 0, shards: 1, logs: &Logs::default(), zones: &zones };
             let locals = Rc::new(plan.layout.build(&facts));
-            let here = Rc::new(Here { settings, error_log: ErrorLog::new(Vec::new()) });
+            let here = here(&plan, id);
             let mut x = Recycled::take(&Rc::new(connection), &locals, &here);
             x.uri.extend_from_slice(b"/");
             walk(&mut x)
         })
         .unwrap()
     }
+}
+
+fn here(plan: &Plan, id: usize) -> Rc<Here> {
+    let settings = plan.locations[id].clone();
+    let inner = settings.inner.iter().map(|id| here(plan, *id)).collect();
+    Rc::new(Here { settings, error_log: ErrorLog::new(Vec::new()), inner })
 }
 
 /// The message of an error; "no error" where there is none.

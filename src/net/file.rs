@@ -36,6 +36,8 @@ pub struct FileFacts {
     pub modified_unix_s: i64,
     /// Its inode.
     pub inode: u64,
+    /// Its owner may execute it.
+    pub executable: bool,
 }
 
 /// A file opened for reading.
@@ -123,7 +125,8 @@ fn facts_of(stat: &Stat) -> FileFacts {
         _ => FileKind::Other,
     };
     let size = u64::try_from(stat.st_size).unwrap_or(0);
-    FileFacts { kind, size, modified_unix_s: stat.st_mtime, inode: stat.st_ino }
+    let executable = rustix::fs::Mode::from_raw_mode(stat.st_mode).contains(rustix::fs::Mode::XUSR);
+    FileFacts { kind, size, modified_unix_s: stat.st_mtime, inode: stat.st_ino, executable }
 }
 
 /// Appends what stands at `offset` to `buffer`, at most `max` bytes and what fits; 0 bytes at the

@@ -7,7 +7,7 @@ use super::connection::Connection;
 use super::limits::Limits;
 use super::local::Locals;
 use super::passing::Passing;
-use super::settings::Here;
+use super::settings::{Here, SetName};
 use super::step::Asked;
 use super::trace::UpstreamTrace;
 use super::upload::Upload;
@@ -45,6 +45,12 @@ pub struct Exchange {
     pub uri_is_original: bool,
     /// The path held something percent-encoded, so it is encoded again where it goes into a URI.
     pub uri_is_quoted: bool,
+    /// The path held a plus, which arguments read as a space: what `rewrite` takes out of the path is
+    /// encoded again there too.
+    pub uri_has_plus: bool,
+    /// The path begins with the name of its location: not where `rewrite` changed it and the location
+    /// stayed.
+    pub uri_is_located: bool,
     /// The server it belongs to, its number in the plan.
     pub server: usize,
     /// The head could not be read as a request; what follows on the connection means nothing.
@@ -216,7 +222,25 @@ impl Exchange {
             self.args.extend_from_slice(args);
         }
         self.uri_is_original = false;
+        self.uri_is_located = true;
         self.internal = true;
+    }
+
+    /// A variable that was given no value is read: those that `set` makes are empty then, and the log
+    /// says so once; false for the others, which have no value.
+    #[cold]
+    pub fn write_unset(&self, place: usize, out: &mut Vec<u8>) -> bool {
+        let settings = &self.here.settings;
+        let Some(SetName { name, otherwise }) = settings.set_names.of(place) else { return false };
+        if let Some(otherwise) = otherwise {
+            return otherwise.write(self, out);
+        }
+        // That is its value from now on.
+        self.values.set(place, b"");
+        if settings.uninitialized_variable_warn {
+            self.log(Level::Warn, format_args!("using uninitialized \"{name}\" variable"));
+        }
+        true
     }
 }
 
@@ -259,6 +283,8 @@ impl Recycled {
                 args: Vec::new(),
                 uri_is_original: true,
                 uri_is_quoted: false,
+                uri_has_plus: false,
+                uri_is_located: true,
                 server: 0,
                 head_refused: false,
                 in_error_page: false,
@@ -353,6 +379,8 @@ impl Exchange {
         }
         self.uri_is_original = true;
         self.uri_is_quoted = false;
+        self.uri_has_plus = false;
+        self.uri_is_located = true;
         self.head_refused = false;
         self.in_error_page = false;
         self.internal = false;

@@ -18,7 +18,10 @@ pub fn of(x: &mut Exchange, file: OpenFile, max_ranges: Option<u64>) -> Answer {
     x.answer.length = Some(size);
     x.answer.ranges = Ranges::Many(max_ranges);
     media_type::set(x);
-    x.answer.fields.set_known(Known::LastModified, b"Last-Modified", &date::http(modified));
+    // The page of an error does not say when it was changed: that is not what was asked for.
+    if !x.error_status.is_some_and(|status| !matches!(status, 200 | 206 | 304)) {
+        x.answer.fields.set_known(Known::LastModified, b"Last-Modified", &date::http(modified));
+    }
     if let Some(etag) = etag {
         x.answer.fields.set_known(Known::Etag, b"ETag", etag);
     }

@@ -23,6 +23,9 @@ impl FilePath {
     pub fn of(x: &Exchange) -> Result<FilePath, u16> {
         let mut path = FilePath(SPARE.take());
         path.0.clear();
+        if !x.uri_is_located && !matches!(x.here.settings.root, Root::Root(_)) {
+            return Err(rewritten(x));
+        }
         match &x.here.settings.root {
             Root::Root(root) => {
                 root.write(x, &mut path.0);
@@ -31,14 +34,7 @@ impl FilePath {
             Root::AliasWhole(alias) => alias.write(x, &mut path.0),
             Root::Alias(alias, replaced) => {
                 let Some(rest) = x.uri.get(*replaced..) else {
-                    let name = &x.here.settings.name;
-                    x.log(
-                        Level::Alert,
-                        format_args!(
-                            "\"alias\" cannot be used in location \"{name}\" where URI was rewritten"
-                        ),
-                    );
-                    return Err(500);
+                    return Err(rewritten(x));
                 };
                 alias.write(x, &mut path.0);
                 // `location /files { alias /data/; }` would let `/files../x` out of /data. nginx lets
@@ -82,6 +78,16 @@ impl Drop for FilePath {
             let _ = SPARE.try_with(|spare| spare.set(std::mem::take(&mut self.0)));
         }
     }
+}
+
+/// An alias replaces the name of the location, which is not there any more.
+fn rewritten(x: &Exchange) -> u16 {
+    let name = &x.here.settings.name;
+    x.log(
+        Level::Alert,
+        format_args!("\"alias\" cannot be used in location \"{name}\" where URI was rewritten"),
+    );
+    500
 }
 
 /// Whether the rest of a normalised path begins with a segment `..`; only its first segment can be

@@ -66,7 +66,7 @@ impl Pattern {
     /// and `Err` says so for the log.
     ///
     /// # Errors
-    /// PCRE's match error, above all the match limit.
+    /// The number of PCRE's error, above all -47, the match limit.
     pub fn matches(&self, subject: &[u8], groups: &mut Groups) -> Result<bool, String> {
         SCRATCH.with(|scratch| {
             let mut scratch = scratch.borrow_mut();
@@ -78,7 +78,7 @@ impl Pattern {
                 let locations = own.capture_locations();
                 (own, locations)
             });
-            let found = regex.captures_read(locations, subject).map_err(|e| e.to_string())?;
+            let found = regex.captures_read(locations, subject).map_err(|e| e.code().to_string())?;
             groups.list.clear();
             if found.is_none() {
                 return Ok(false);

@@ -7,10 +7,12 @@ use super::filter::{BodyFilter, Stage};
 use super::pattern::Pattern;
 use super::step::{HeaderFilter, LogStep, PHASES, Phase, Step};
 use super::template::Template;
-use crate::base::process_settings::ErrorLog as ErrorLogSetting;
+use super::variable::Variable;
+use crate::base::process_settings::{ErrorLog as ErrorLogSetting, Level};
 use crate::net::error_log::ErrorLog;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// A location of this shard's generation: the compiled settings, shared by all shards, behind a
@@ -20,6 +22,9 @@ pub struct Here {
     pub settings: Arc<Settings>,
     /// The error log that applies here.
     pub error_log: ErrorLog,
+    /// What stands in for the location once an `if` of it matched: its `if` blocks in order, then its
+    /// `limit_except`.
+    pub inner: Box<[Rc<Here>]>,
 }
 
 /// One location, compiled (a server's own level is one too).
@@ -113,6 +118,13 @@ pub struct Settings {
     /// The location redirects its name without the trailing slash to itself (a prefix location
     /// that ends in `/` and whose requests are proxied).
     pub auto_redirect: bool,
+    /// The numbers of the levels within this one that may stand in for it: those of its `if` blocks
+    /// in order, then that of its `limit_except`.
+    pub inner: Vec<usize>,
+    /// `uninitialized_variable_warn`.
+    pub uninitialized_variable_warn: bool,
+    /// The variables that `set` makes.
+    pub set_names: Arc<SetNames>,
     /// The steps of each phase.
     pub steps: [Vec<Step>; PHASES],
     /// The header filters, in the order of their stages.
@@ -139,6 +151,30 @@ pub type MediaTypes = HashMap<Box<[u8]>, Box<[u8]>>;
 /// The name of the place where `set $limit_rate` puts its value: none that a configuration can write, so
 /// that `$limit_rate` itself can be computed.
 pub const LIMIT_RATE_PLACE: &str = "$limit_rate";
+
+/// The variables that `set` makes, by their places: known when all is compiled.
+#[derive(Default)]
+pub struct SetNames(OnceLock<HashMap<usize, SetName>>);
+
+/// One of them.
+pub struct SetName {
+    /// Its name.
+    pub name: Box<str>,
+    /// What it is as long as it has no value: one of a family, `$http_name` for instance.
+    pub otherwise: Option<Variable>,
+}
+
+impl SetNames {
+    /// Fills in the names; once.
+    pub fn fill(&self, names: HashMap<usize, SetName>) {
+        let _ = self.0.set(names);
+    }
+
+    /// The variable at a place, if `set` makes it.
+    pub fn of(&self, place: usize) -> Option<&SetName> {
+        self.0.get()?.get(&place)
+    }
+}
 
 /// Of a server, what a request needs beyond its location.
 #[derive(Debug)]
@@ -283,5 +319,20 @@ impl PlacedPattern {
             x.values.set(place, x.matched.span(group).map_or(&[], |span| span.of(subject)));
         }
         Ok(true)
+    }
+
+    /// The same, for whom an error ends the request: the log says it.
+    ///
+    /// # Errors
+    /// The status to answer with.
+    pub fn run(&self, x: &Exchange, subject: &[u8]) -> Result<bool, u16> {
+        self.search(x, subject).map_err(|code| {
+            let (subject, source) = (String::from_utf8_lossy(subject), self.pattern.source());
+            x.log(
+                Level::Alert,
+                format_args!("pcre2_match() failed: {code} on \"{subject}\" using \"{source}\""),
+            );
+            500
+        })
     }
 }

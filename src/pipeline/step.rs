@@ -47,6 +47,8 @@ pub enum Flow {
     Answer(Answer),
     /// The request becomes another one, inside.
     Relocate(Relocation),
+    /// The path was rewritten: the location is looked for again.
+    Search,
 }
 
 /// A request the gateway makes to itself on behalf of a client's; it reads no body.

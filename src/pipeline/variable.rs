@@ -75,7 +75,7 @@ impl Variable {
 
 /// Works out the variable at `place`, if it is derived, and keeps its value.
 fn derive(x: &Exchange, place: usize, out: &mut Vec<u8>) -> bool {
-    let Some(derived) = x.locals.derived(place) else { return false };
+    let Some(derived) = x.locals.derived(place) else { return x.write_unset(place, out) };
     let _deeper = match x.values.deeper() {
         Ok(deeper) => deeper,
         Err(Cycle { first }) => {

@@ -8,13 +8,14 @@ use crate::conf::{Diagnostic, Directive, Files, Sources, Word};
 use crate::pipeline::filter::{BodyFilter, Stage};
 use crate::pipeline::local::{Layout, ShardFacts, Slot};
 use crate::pipeline::pattern::Pattern;
-use crate::pipeline::settings::{PlacedPattern, ServerFacts, Settings};
+use crate::pipeline::settings::{PlacedPattern, ServerFacts, SetName, SetNames, Settings};
 use crate::pipeline::step::{HeaderFilter, LogStep, Phase, QuickStep, Step, WaitingStep};
 use crate::pipeline::template::{Part, Template};
 use crate::pipeline::variable::{Derive, Derived, Variable, VariableSpec};
 use ahash::AHashMap;
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,6 +40,8 @@ pub struct Builder<'a> {
     pub(super) locations: Vec<Arc<Settings>>,
     open: Option<Settings>,
     server: Option<Arc<ServerFacts>>,
+    set_names: Arc<SetNames>,
+    set_places: HashMap<usize, SetName>,
 }
 
 /// Variables of nginx's own whose names a block may take.
@@ -79,6 +82,8 @@ impl<'a> Builder<'a> {
             locations: Vec::new(),
             open: None,
             server: None,
+            set_names: Arc::default(),
+            set_places: HashMap::new(),
         }
     }
 
@@ -144,20 +149,22 @@ impl<'a> Builder<'a> {
             if !before.is_empty() {
                 parts.push(Part::Text(before.as_bytes().into()));
             }
-            let (name, behind) = match after.strip_prefix('{') {
-                Some(braced) => {
-                    let end = braced.find('}').ok_or_else(|| {
-                        self.error(word, format!("the closing bracket in \"{braced}\" variable is missing"))
-                    })?;
-                    (&braced[..end], &braced[end + 1..])
-                }
-                None => {
-                    let end =
-                        after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(after.len());
-                    (&after[..end], &after[end..])
-                }
-            };
-            if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            // A group has one digit: `$12` is the first one with a 2 behind it.
+            if let Some(digit) = after.bytes().next().filter(|byte| matches!(byte, b'1'..=b'9')) {
+                parts.push(Part::Variable(Variable::Group(usize::from(digit - b'0'))));
+                rest = &after[1..];
+                continue;
+            }
+            let bare = after.strip_prefix('{');
+            let text = bare.unwrap_or(after);
+            let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(text.len());
+            let (name, mut behind) = text.split_at(end);
+            if bare.is_some_and(|bare| !bare.is_empty()) {
+                behind = behind.strip_prefix('}').ok_or_else(|| {
+                    self.error(word, format!("the closing bracket in \"{name}\" variable is missing"))
+                })?;
+            }
+            if name.is_empty() {
                 return Err(self.error(word, "invalid variable name".to_owned()));
             }
             parts.push(Part::Variable(self.variable(name, word)));
@@ -172,9 +179,6 @@ impl<'a> Builder<'a> {
     /// The variable of this name (without `$`). One that no feature offers is taken for one the
     /// configuration defines, perhaps further down; [`Builder::undefined`] tells at the end.
     pub fn variable(&mut self, name: &str, word: &Word) -> Variable {
-        if let Ok(group) = name.parse::<usize>() {
-            return Variable::Group(group);
-        }
         let lower = name.to_ascii_lowercase();
         if let Some(place) = self.places.get_mut(&lower) {
             place.first_use.get_or_insert_with(|| word.clone());
@@ -183,12 +187,18 @@ impl<'a> Builder<'a> {
         if let Some(spec) = self.exact.get(lower.as_str()) {
             return Variable::Computed { eval: spec.eval, argument: "".into() };
         }
-        if let Some(spec) = self.families.iter().find(|spec| lower.starts_with(spec.name)) {
-            return Variable::Computed { eval: spec.eval, argument: lower[spec.name.len()..].into() };
+        if let Some(variable) = self.of_family(&lower) {
+            return variable;
         }
         let index = self.places.len();
         self.places.insert(lower, Place { index, first_use: Some(word.clone()), ..Place::default() });
         Variable::Place(index)
+    }
+
+    /// The variable of this name, in lower case, if it belongs to a family.
+    fn of_family(&self, name: &str) -> Option<Variable> {
+        let spec = self.families.iter().find(|spec| name.starts_with(spec.name))?;
+        Some(Variable::Computed { eval: spec.eval, argument: name[spec.name.len()..].into() })
     }
 
     /// Defines a variable of the exchange's own and returns its place.
@@ -258,6 +268,26 @@ impl<'a> Builder<'a> {
         let mut layout = std::mem::take(&mut self.layout);
         layout.derived = std::mem::take(&mut self.derived).into();
         layout
+    }
+
+    /// As [`Builder::define`], for a variable that is empty as long as it has no value: one that `set`
+    /// makes.
+    pub fn define_settable(&mut self, name: &str) -> usize {
+        let name = name.to_ascii_lowercase();
+        let otherwise = self.of_family(&name);
+        let place = self.define(&name);
+        self.set_places.insert(place, SetName { name: name.into(), otherwise });
+        place
+    }
+
+    /// The names of the variables of [`Builder::define_settable`], which are filled in at the end.
+    pub fn set_names(&self) -> Arc<SetNames> {
+        self.set_names.clone()
+    }
+
+    /// All is compiled: the names are known.
+    pub(super) fn end_names(&mut self) {
+        self.set_names.fill(std::mem::take(&mut self.set_places));
     }
 
     /// Whether a feature offers a variable of exactly this name.

@@ -52,6 +52,7 @@ pub fn compile(
         (feature.end)(&mut b);
     }
     notices.append(&mut b.notices);
+    b.end_names();
     if let Some(error) = b.undefined() {
         return Err(error);
     }
@@ -148,10 +149,26 @@ impl Gather<'_> {
 
     /// Compiles what holds at this level and returns its number.
     fn location(&self, scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<LocationId, Diagnostic> {
+        let inner = self.inner(scope, b)?;
         for feature in self.features {
             (feature.location)(scope, b)?;
         }
+        b.settings().inner = inner;
         Ok(b.finish())
+    }
+
+    /// Compiles the levels within a location that may stand in for it: those of its `if` blocks in
+    /// order, then that of its `limit_except`.
+    fn inner(&self, scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Vec<LocationId>, Diagnostic> {
+        if scope.context() != Context::LOCATION {
+            return Ok(Vec::new());
+        }
+        let branches = scope.here("if").map(|block| (block, Context::IF_IN_LOCATION));
+        let limits = scope.here("limit_except").map(|block| (block, Context::LIMIT_EXCEPT));
+        branches
+            .chain(limits)
+            .map(|(block, context)| self.location(&scope.child(block, context), b))
+            .collect()
     }
 
     /// Compiles the locations directly in this block. Named ones may stand in a server only.

@@ -105,8 +105,8 @@ impl Router {
     /// the exchange.
     ///
     /// # Errors
-    /// A match that failed (its bound was reached), in PCRE's words.
-    pub fn find(&self, x: &mut Exchange) -> Result<Destination, String> {
+    /// A match failed (its bound was reached), which the log says: the status to answer with.
+    pub fn find(&self, x: &mut Exchange) -> Result<Destination, u16> {
         Ok(match self.search(x)? {
             Found::Nothing => Destination::Nowhere,
             Found::Prefix(id) | Found::Final(id) => Destination::Location(id),
@@ -114,7 +114,7 @@ impl Router {
         })
     }
 
-    fn search(&self, x: &mut Exchange) -> Result<Found, String> {
+    fn search(&self, x: &mut Exchange) -> Result<Found, u16> {
         if let Some(&id) = self.exact.get(x.uri.as_slice()) {
             return Ok(Found::Final(id));
         }
@@ -141,7 +141,7 @@ impl Router {
             }
         }
         for regex in &self.regexes {
-            if !regex.pattern.search(x, &x.uri)? {
+            if !regex.pattern.run(x, &x.uri)? {
                 continue;
             }
             if let Some(nested) = &regex.nested {

@@ -33,7 +33,7 @@ impl Generation {
     pub fn new(plan: Arc<Plan>, facts: &ShardFacts<'_>, error_log: ErrorLog) -> Generation {
         let locals = Rc::new(plan.layout.build(facts));
         let mut known: Vec<(&[ErrorLogSetting], ErrorLog)> = Vec::new();
-        let mut heres = Vec::with_capacity(plan.locations.len());
+        let mut heres: Vec<Rc<Here>> = Vec::with_capacity(plan.locations.len());
         for settings in &plan.locations {
             let wanted = settings.error_logs.as_slice();
             let log = match known.iter().find(|(lines, _)| *lines == wanted) {
@@ -44,7 +44,9 @@ impl Generation {
                     log
                 }
             };
-            heres.push(Rc::new(Here { settings: settings.clone(), error_log: log }));
+            // Inner levels are compiled before the one that holds them.
+            let inner = settings.inner.iter().filter_map(|id| heres.get(*id).cloned()).collect();
+            heres.push(Rc::new(Here { settings: settings.clone(), error_log: log, inner }));
         }
         drop(known);
         Generation { heres, locals, error_log, replaced: Cell::new(false), shard: facts.shard, plan }

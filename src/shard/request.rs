@@ -272,6 +272,7 @@ fn begin(generation: &Rc<Generation>, site: usize, x: &mut Exchange, stream: &St
                 args.extend_from_slice(span.of(target));
             }
             x.uri_is_quoted = normalised.quoted;
+            x.uri_has_plus = normalised.plus;
         }
         Err(_) => {
             x.log(Level::Info, format_args!("client sent invalid request while reading client request line"));

@@ -50,6 +50,8 @@ enum Start {
     Top,
     /// At the server's rewrite phase: after an internal redirect.
     ServerRewrite,
+    /// Where its location is looked for: after `rewrite` in a location.
+    Search,
     /// In the location it was put in: after a move to a named one.
     Location,
 }
@@ -73,6 +75,7 @@ async fn walk(g: &Rc<Generation>, x: &mut Exchange, mut start: Start) -> Answer 
             Flow::Answer(Answer::Status(status)) => stand_in(g, x, status),
             Flow::Answer(answer) => Stop::Answer(answer),
             Flow::Relocate(relocation) => relocate(g, x, relocation),
+            Flow::Search => search_again(g, x),
             // The phases end with an answer; nothing found is what nginx says then.
             Flow::Next | Flow::Grant | Flow::Pause(_) | Flow::Ask(_) => stand_in(g, x, 404),
         };
@@ -89,6 +92,8 @@ async fn phases(g: &Rc<Generation>, x: &mut Exchange, start: Start) -> Flow {
     }
     if matches!(start, Start::Top | Start::ServerRewrite) {
         stop_unless_next!(phase(g, x, Phase::ServerRewrite).await);
+    }
+    if !matches!(start, Start::Location) {
         stop_unless_next!(find_location(g, x));
     }
     stop_unless_next!(phase(g, x, Phase::Rewrite).await);
@@ -213,13 +218,7 @@ fn find_location(g: &Rc<Generation>, x: &mut Exchange) -> Flow {
     let server = &g.plan.servers[x.server];
     let destination = match server.router.find(x) {
         Ok(destination) => destination,
-        Err(e) => {
-            x.log(
-                Level::Alert,
-                format_args!("pcre2_match() failed: {e} on \"{}\"", String::from_utf8_lossy(&x.uri)),
-            );
-            return Flow::Answer(Answer::Status(500));
-        }
+        Err(status) => return Flow::Answer(Answer::Status(status)),
     };
     let id = match destination {
         Destination::Nowhere => server.own,
@@ -271,21 +270,34 @@ fn no_content(x: &mut Exchange) -> Flow {
     Flow::Answer(Answer::Status(404))
 }
 
+/// Looks for the location of a rewritten path, within bounds.
+fn search_again(g: &Rc<Generation>, x: &mut Exchange) -> Stop {
+    x.relocations += 1;
+    if x.relocations > RELOCATIONS_MAX {
+        let uri = String::from_utf8_lossy(&x.uri).into_owned();
+        return cycle(g, x, format_args!("processing \"{uri}\""));
+    }
+    x.here = g.here(g.plan.servers[x.server].own).clone();
+    Stop::Relocated(Start::Search)
+}
+
+/// The request went round too often.
+fn cycle(g: &Rc<Generation>, x: &mut Exchange, doing: std::fmt::Arguments<'_>) -> Stop {
+    x.log(Level::Error, format_args!("rewrite or internal redirection cycle while {doing}"));
+    stand_in(g, x, 500)
+}
+
 /// Makes it another request inside, within bounds.
 fn relocate(g: &Rc<Generation>, x: &mut Exchange, relocation: Relocation) -> Stop {
     x.relocations += 1;
     if x.relocations > RELOCATIONS_MAX {
-        x.log(
-            Level::Error,
-            format_args!(
-                "rewrite or internal redirection cycle while internally redirecting to \"{}\"",
-                match &relocation {
-                    Relocation::Uri { uri, .. } => String::from_utf8_lossy(uri).into_owned(),
-                    Relocation::Named(name) => format!("@{name}"),
-                }
-            ),
-        );
-        return Stop::Answer(page(x, 500));
+        return match &relocation {
+            Relocation::Uri { uri, .. } => {
+                let uri = String::from_utf8_lossy(uri);
+                cycle(g, x, format_args!("internally redirecting to \"{uri}\""))
+            }
+            Relocation::Named(name) => cycle(g, x, format_args!("redirect to named location \"@{name}\"")),
+        };
     }
     match relocation {
         Relocation::Uri { uri, args } => {
@@ -296,7 +308,7 @@ fn relocate(g: &Rc<Generation>, x: &mut Exchange, relocation: Relocation) -> Sto
         Relocation::Named(name) => {
             let Some(&id) = g.plan.servers[x.server].named.get(&name) else {
                 x.log(Level::Error, format_args!("could not find named location \"@{name}\""));
-                return Stop::Answer(page(x, 500));
+                return stand_in(g, x, 500);
             };
             x.enter(g.here(id));
             x.internal = true;
@@ -320,14 +332,19 @@ fn stand_in(g: &Rc<Generation>, x: &mut Exchange, status: u16) -> Stop {
         return Stop::Answer(Answer::Close);
     }
     let here = x.here.clone();
-    let wanted = here.settings.error_pages.iter().find(|page| page.statuses.contains(&status));
-    let Some(error_page) = wanted.filter(|_| !x.in_error_page && x.relocations < RELOCATIONS_MAX) else {
+    let mut wanted = None;
+    let pages = &here.settings.error_pages;
+    if !pages.is_empty() && !x.in_error_page && x.relocations <= RELOCATIONS_MAX {
+        // As in nginx: an error for which there is no page takes the turn too.
+        x.in_error_page = !here.settings.recursive_error_pages;
+        wanted = pages.iter().find(|page| page.statuses.contains(&status));
+    }
+    let Some(error_page) = wanted else {
+        // This one is what the client gets, not the error whose page it may have come up in.
+        x.error_status = None;
         let refresh = if matches!(status, 301 | 302) { refresh(x) } else { None };
         return Stop::Answer(refresh.unwrap_or_else(|| page(x, status)));
     };
-    if !here.settings.recursive_error_pages {
-        x.in_error_page = true;
-    }
     x.error_status = match error_page.overwrite {
         None => Some(status),
         Some(0) => None,

@@ -38,6 +38,7 @@ mod proxy_tunnel;
 mod proxy_uri;
 mod realip;
 mod returns;
+mod rewrite;
 mod server_name;
 mod settings;
 mod signals;

@@ -28,7 +28,11 @@ use std::sync::{Arc, OnceLock};
 use steps::{FileLog, NamedLog, NamedState, SyslogLog, SyslogState};
 
 /// Where `access_log` may stand.
-const LOGGED: Context = Context::HTTP.or(Context::SERVER).or(Context::LOCATION);
+const LOGGED: Context = Context::HTTP
+    .or(Context::SERVER)
+    .or(Context::LOCATION)
+    .or(Context::IF_IN_LOCATION)
+    .or(Context::LIMIT_EXCEPT);
 
 /// The feature.
 pub const FEATURE: Feature = Feature {

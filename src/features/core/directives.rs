@@ -10,6 +10,7 @@ const LOCATION: Context = Context::LOCATION;
 const HS: Context = HTTP.or(SERVER);
 const SL: Context = SERVER.or(LOCATION);
 const HSL: Context = HS.or(LOCATION);
+const HSLI: Context = HSL.or(Context::IF_IN_LOCATION);
 const ONE: Arity = Arity::Exactly(1);
 const FLAG: Arity = Arity::Flag;
 
@@ -53,7 +54,7 @@ pub const DIRECTIVES: &[D] = &[
     D::new("satisfy", HSL, ONE, "all | any", "all", "Whether all of allow and deny, auth_basic and auth_request must let a request in, or one of them is enough."),
     D::new("auth_delay", HSL, ONE, "time", "0s", "How long an answer with status 401 waits, so that guessing takes its time."),
     // ---- files -----------------------------------------------------------------------------------
-    D::new("root", HSL, ONE, "path", "html", "The directory that paths are appended to."),
+    D::new("root", HSLI, ONE, "path", "html", "The directory that paths are appended to."),
     D::new("alias", LOCATION, ONE, "path", "", "What replaces the location's name in the path of a file.").inherit(Inherit::Never),
     D::new("types", HSL, Arity::Exactly(0), "", "text/html html; image/gif gif; image/jpeg jpg;", "Media types by file name extension.").block(Block::Entries),
     D::new("default_type", HSL, ONE, "mime-type", "text/plain", "The media type of what types does not name."),
@@ -69,7 +70,7 @@ pub const DIRECTIVES: &[D] = &[
     D::new("open_file_cache_events", HSL, FLAG, "on | off", "off", "Whether the kernel tells when a file changes.").accepted("Linux has no kqueue, and nginx ignores it there too"),
     D::new("log_not_found", HSL, FLAG, "on | off", "on", "Whether missing files are logged."),
     D::new("log_subrequest", HSL, FLAG, "on | off", "off", "Whether subrequests, such as those of auth_request, get lines in the access log."),
-    D::new("sendfile", HSL, FLAG, "on | off", "off", "Whether the kernel copies files to sockets.").accepted("files are read without waiting and sent from shared buffers"),
+    D::new("sendfile", HSLI, FLAG, "on | off", "off", "Whether the kernel copies files to sockets.").accepted("files are read without waiting and sent from shared buffers"),
     D::new("directio_alignment", HSL, ONE, "size", "512", "The alignment of such reads.").accepted("files are read through the page cache"),
     D::new("aio_write", HSL, FLAG, "on | off", "off", "Whether temporary files are written by threads.").accepted("they always are"),
     D::new("sendfile_max_chunk", HSL, ONE, "size", "2m", "How much one call copies.").accepted("a shard never sends more than one buffer at a time"),
@@ -93,8 +94,8 @@ pub const DIRECTIVES: &[D] = &[
     D::new("client_body_temp_path", HSL, Arity::Between(1, 4), "path [level1 [level2 [level3]]]", "client_body_temp", "The directory of those temporary files."),
     D::new("client_body_in_file_only", HSL, ONE, "on | clean | off", "off", "Whether every body is written to a file, which $request_body_file names; with clean it is removed at the end."),
     D::new("client_body_in_single_buffer", HSL, FLAG, "on | off", "off", "Whether a body in memory is in one piece.").accepted("it always is"),
-    D::new("limit_rate", HSL, ONE, "rate", "0", "Bytes a second that a client gets of one answer; 0 for any; variables are allowed."),
-    D::new("limit_rate_after", HSL, ONE, "size", "0", "Bytes of an answer that are sent before the rate counts; variables are allowed."),
+    D::new("limit_rate", HSLI, ONE, "rate", "0", "Bytes a second that a client gets of one answer; 0 for any; variables are allowed."),
+    D::new("limit_rate_after", HSLI, ONE, "size", "0", "Bytes of an answer that are sent before the rate counts; variables are allowed."),
     D::new("send_timeout", HSL, ONE, "time", "60s", "How long a client may take between two reads of an answer."),
     D::new("lingering_close", HSL, ONE, "off | on | always", "on", "Whether a connection with unread data is read on for a while before it is closed."),
     D::new("lingering_time", HSL, ONE, "time", "30s", "For how long it is."),
@@ -119,7 +120,7 @@ pub const DIRECTIVES: &[D] = &[
     D::new("server_tokens", HSL, ONE, "on | off | build", "on", "Whether the version is shown in error pages and the Server field."),
     D::new("msie_padding", HSL, FLAG, "on | off", "on", "Whether error pages for MSIE and Chrome are made longer than the 512 bytes below which these show their own."),
     D::new("msie_refresh", HSL, FLAG, "on | off", "off", "Whether MSIE gets a page that sends it on instead of a redirect."),
-    D::new("error_page", HSL, Arity::AtLeast(2), "code ... [=[response]] uri", "", "What is shown for these statuses.").inherit(Inherit::Together),
+    D::new("error_page", HSLI, Arity::AtLeast(2), "code ... [=[response]] uri", "", "What is shown for these statuses.").inherit(Inherit::Together),
     D::new("recursive_error_pages", HSL, FLAG, "on | off", "off", "Whether an error page may have one itself."),
     D::new("absolute_redirect", HSL, FLAG, "on | off", "on", "Whether redirects made here name scheme and host."),
     D::new("port_in_redirect", HSL, FLAG, "on | off", "on", "Whether they name the port."),

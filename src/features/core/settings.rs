@@ -56,7 +56,7 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
         satisfy: scope.one_of("satisfy", &[("all", Satisfy::All), ("any", Satisfy::Any)], Satisfy::All)?,
         auth_delay: time(scope, "auth_delay", 0)?,
         files: files::compile(scope, b)?,
-        root: root(scope, &name, b)?,
+        root: root(scope, b)?,
         client_max_body_size: scope.offset("client_max_body_size", 1024 * 1024)?,
         client_body_buffer_size: scope.size("client_body_buffer_size", 16 * 1024)? as usize,
         client_body_temp_path: b.path(scope.word("client_body_temp_path").unwrap_or(default_temp_path(b))),
@@ -114,6 +114,9 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
         recursive_error_pages: scope.flag("recursive_error_pages", false)?,
         error_logs: error_logs(scope, b)?,
         auto_redirect: false,
+        inner: Vec::new(),
+        uninitialized_variable_warn: true,
+        set_names: b.set_names(),
         steps: Default::default(),
         header_filters: Vec::new(),
         body_filters: Vec::new(),
@@ -139,8 +142,9 @@ fn rate(scope: &Scope<'_>, name: &str, b: &mut Builder<'_>) -> Result<Option<Tem
 }
 
 fn location_name(scope: &Scope<'_>) -> String {
-    let block = scope.directive().filter(|_| scope.context() == Context::LOCATION);
-    let Some(block) = block else { return String::new() };
+    let Some(block) = scope.location().and_then(|location| location.directive()) else {
+        return String::new();
+    };
     let text = block.args.last().map_or("", |word| word.text.as_str());
     if block.args.len() > 1 {
         return text.to_owned();
@@ -221,23 +225,37 @@ fn keepalive_disable(scope: &Scope<'_>) -> Result<KeepaliveDisable, Diagnostic> 
     Ok(disable)
 }
 
-fn root(scope: &Scope<'_>, name: &str, b: &mut Builder<'_>) -> Result<Root, Diagnostic> {
-    if let Some(directive) = scope.here("alias").next() {
-        if let Some(other) = scope.here("root").next() {
-            return Err(scope
-                .error(other, "\"root\" directive is duplicate, \"alias\" directive was specified earlier"));
+/// The nearest level with `root` or `alias` decides; an alias replaces the name of the location it was
+/// written in.
+fn root(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Root, Diagnostic> {
+    let mut level = Some(scope.clone());
+    while let Some(scope) = level {
+        let alias = scope.here("alias").next();
+        let root = scope.here("root").next();
+        if let (Some(alias), Some(root)) = (alias, root) {
+            let (first, second) =
+                match (alias.place.file, alias.place.line) <= (root.place.file, root.place.line) {
+                    true => (alias, root),
+                    false => (root, alias),
+                };
+            let (first, name) = (&first.name.text, &second.name.text);
+            let message =
+                format!("\"{name}\" directive is duplicate, \"{first}\" directive was specified earlier");
+            return Err(scope.error(second, message));
         }
-        let path = directory(directive, b)?;
-        let regex = scope.directive().is_some_and(is_regex);
-        return Ok(if regex { Root::AliasWhole(path) } else { Root::Alias(path, name.len()) });
+        if let Some(directive) = alias {
+            let path = directory(directive, b)?;
+            let regex = scope.directive().is_some_and(is_regex);
+            let replaced = location_name(&scope).len();
+            return Ok(if regex { Root::AliasWhole(path) } else { Root::Alias(path, replaced) });
+        }
+        if let Some(directive) = root {
+            return Ok(Root::Root(directory(directive, b)?));
+        }
+        level = scope.parent();
     }
-    Ok(Root::Root(match scope.one("root") {
-        Some(directive) => directory(directive, b)?,
-        None => {
-            let path = Template::literal(b.path("html").into_os_string().into_encoded_bytes());
-            Directory { path, prefix: None }
-        }
-    }))
+    let path = Template::literal(b.path("html").into_os_string().into_encoded_bytes());
+    Ok(Root::Root(Directory { path, prefix: None }))
 }
 
 fn directory(directive: &Directive, b: &mut Builder<'_>) -> Result<Directory, Diagnostic> {

@@ -11,7 +11,7 @@ use crate::plan::feature::{Feature, no_end};
 use added::Added;
 use expires::Setting;
 
-const HSL: Context = Context::HTTP.or(Context::SERVER).or(Context::LOCATION);
+const HSLI: Context = Context::HTTP.or(Context::SERVER).or(Context::LOCATION).or(Context::IF_IN_LOCATION);
 
 /// The feature.
 pub const FEATURE: Feature = Feature {
@@ -20,7 +20,7 @@ pub const FEATURE: Feature = Feature {
     directives: &[
         D::new(
             "add_header",
-            HSL,
+            HSLI,
             Arity::Between(2, 3),
             "name value [always]",
             "",
@@ -29,7 +29,7 @@ pub const FEATURE: Feature = Feature {
         .inherit(Inherit::Together),
         D::new(
             "add_header_inherit",
-            HSL,
+            HSLI,
             Arity::Exactly(1),
             "on | off | merge",
             "on",
@@ -37,7 +37,7 @@ pub const FEATURE: Feature = Feature {
         ),
         D::new(
             "add_trailer",
-            HSL,
+            HSLI,
             Arity::Between(2, 3),
             "name value [always]",
             "",
@@ -46,7 +46,7 @@ pub const FEATURE: Feature = Feature {
         .inherit(Inherit::Together),
         D::new(
             "add_trailer_inherit",
-            HSL,
+            HSLI,
             Arity::Exactly(1),
             "on | off | merge",
             "on",
@@ -54,7 +54,7 @@ pub const FEATURE: Feature = Feature {
         ),
         D::new(
             "expires",
-            HSL,
+            HSLI,
             Arity::Between(1, 2),
             "[modified] time | @time | epoch | max | off",
             "off",

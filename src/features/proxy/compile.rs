@@ -53,8 +53,7 @@ const BUFFER_SIZE: u64 = 4 * 1024;
 /// # Errors
 /// What nginx refuses, in its words.
 pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
-    let pass =
-        scope.here("proxy_pass").next().and_then(|directive| Some((directive, directive.args.first()?)));
+    let pass = scope.one("proxy_pass").and_then(|directive| Some((directive, directive.args.first()?)));
     let Some((directive, word)) = pass else { return look_for_faults(scope, b) };
     let target = target(scope, directive, word, b)?;
     let settings = settings(scope, target, b)?;
@@ -145,10 +144,7 @@ fn target(
         return Err(scope.error_at(directive, word, message));
     };
     let (authority, uri) = split_authority(rest);
-    let regex = scope.directive().is_some_and(|block| {
-        block.args.first().is_some_and(|first| first.text.starts_with('~') || first.text.starts_with('@'))
-    });
-    if uri.is_some() && regex && scope.context() == Context::LOCATION {
+    if uri.is_some() && !replaces_name(scope) {
         return Err(scope.error_at(
             directive,
             word,
@@ -164,6 +160,18 @@ fn target(
         replaced: b.settings().name.len(),
         host,
     })
+}
+
+/// Whether the part of the path that a location is named by can be replaced: there is such a name, and
+/// the directive stands in the location itself.
+fn replaces_name(scope: &Scope<'_>) -> bool {
+    if scope.here("proxy_pass").next().is_none() {
+        // It is inherited from the location round it.
+        return scope.parent().is_none_or(|outer| replaces_name(&outer));
+    }
+    let is_nameless =
+        |block: &Directive| block.args.first().is_some_and(|word| word.text.starts_with(['~', '@']));
+    scope.context() == Context::LOCATION && !scope.directive().is_some_and(is_nameless)
 }
 
 /// `http://` in any case, taken off.

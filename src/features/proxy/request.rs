@@ -125,9 +125,12 @@ fn write_uri(settings: &ProxySettings, x: &Exchange, resolved: Option<&Resolved>
         out.extend_from_slice(x.raw_target());
         return;
     }
-    // The location's name is replaced only while the request is in the location it asked for.
-    let replaced = if uri.is_some() { replaced.min(x.uri.len()) } else { 0 };
-    out.extend_from_slice(uri.unwrap_or_default());
+    // The location's name is replaced, unless `rewrite` has changed the path since it was found by it.
+    let (uri, replaced) = match uri {
+        Some(uri) if x.uri_is_located => (uri, replaced.min(x.uri.len())),
+        _ => (&[][..], 0),
+    };
+    out.extend_from_slice(uri);
     let rest = &x.uri[replaced..];
     if x.uri_is_quoted || x.internal {
         escape(Escape::Uri, rest, out);

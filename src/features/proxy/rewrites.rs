@@ -3,7 +3,7 @@
 
 use super::settings::Target;
 use crate::base::process_settings::Level;
-use crate::conf::{Context, Diagnostic, Directive, Scope, Word};
+use crate::conf::{Diagnostic, Directive, Scope, Word};
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::settings::PlacedPattern;
 use crate::pipeline::template::Template;
@@ -159,7 +159,7 @@ fn refuse_default(scope: &Scope<'_>, directive: &Directive, target: &Target) -> 
     // Inherited lines were looked at where they stand.
     let position = |wanted: &Directive| scope.body().iter().position(|line| std::ptr::eq(line, wanted));
     let Some(at) = position(directive) else { return Ok(()) };
-    let pass = scope.here("proxy_pass").next().and_then(position);
+    let pass = scope.one("proxy_pass").and_then(position);
     if pass.is_none_or(|pass| pass > at) {
         let message = "\"proxy_redirect default\" should be placed after the \"proxy_pass\" directive";
         return Err(scope.error(directive, message));
@@ -175,7 +175,7 @@ fn refuse_default(scope: &Scope<'_>, directive: &Directive, target: &Target) -> 
 /// From the upstream's URL back to the location's name.
 fn default_redirect(scope: &Scope<'_>, target: &Target, b: &mut Builder<'_>) -> Option<Rewrite> {
     let Target::Fixed { uri, host, .. } = target else { return None };
-    let block = scope.directive().filter(|_| scope.context() == Context::LOCATION)?;
+    let block = scope.location()?.directive()?;
     let prefix = block.args.first().is_some_and(|word| !word.text.starts_with(['~', '@']));
     let uri = uri.as_deref().filter(|_| prefix);
     // Without a URI part the paths are the same on both sides: only scheme and host are taken off.

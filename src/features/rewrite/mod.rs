@@ -1,15 +1,26 @@
-//! `return`, `set` and `break`, run in the order in which they are written: a server's before the
-//! location is looked for, a location's once it is found. No level inherits them.
+//! `rewrite`, `if`, `return`, `set` and `break`, run in the order in which they are written: a server's
+//! before the location is looked for, a location's once it is found. No level inherits them.
+//!
+//! An `if` in a location is a level of its own: it inherits what the location has, may say otherwise,
+//! and once its condition holds it stands in for the location. So does `limit_except`, which is
+//! compiled here for that reason.
 
 mod compile;
+mod condition;
+mod outcome;
+mod replacement;
 mod script;
+#[cfg(test)]
+mod tests;
 
-use crate::conf::{Arity, Context, DirectiveSpec as D, Inherit};
-use crate::plan::feature::{Feature, no_end, nothing};
+use crate::conf::{Arity, Block, Context, DirectiveSpec as D, Inherit};
+use crate::plan::feature::{Feature, no_end};
 
 pub use compile::variable;
 
-const SL: Context = Context::SERVER.or(Context::LOCATION);
+/// Where the directives of this family may stand.
+const ALL: Context =
+    Context::SERVER.or(Context::IF_IN_SERVER).or(Context::LOCATION).or(Context::IF_IN_LOCATION);
 
 /// The feature.
 pub const FEATURE: Feature = Feature {
@@ -18,147 +29,68 @@ pub const FEATURE: Feature = Feature {
     directives: &[
         D::new(
             "return",
-            SL,
+            ALL,
             Arity::Between(1, 2),
             "code [text] | code URL | URL",
             "",
             "Answers with the code: with a text, a redirect to a URL, or the code's page; 444 closes the connection.",
         )
         .inherit(Inherit::NeverMany),
-        D::new("set", SL, Arity::Exactly(2), "$variable value", "", "Gives a variable a value.")
+        D::new("set", ALL, Arity::Exactly(2), "$variable value", "", "Gives a variable a value.")
             .inherit(Inherit::NeverMany),
-        D::new("break", SL, Arity::Exactly(0), "", "", "Ends the directives of this family on its level.")
+        D::new("break", ALL, Arity::Exactly(0), "", "", "Ends the directives of this family on its level.")
             .inherit(Inherit::NeverMany),
+        D::new(
+            "rewrite",
+            ALL,
+            Arity::Between(2, 3),
+            "regex replacement [last | break | redirect | permanent]",
+            "",
+            "Replaces a path that matches, and looks for its location again (last), stays in this one (break), or sends the client there (redirect, permanent).",
+        )
+        .inherit(Inherit::NeverMany),
+        D::new("if", Context::SERVER, Arity::AtLeast(1), "(condition)", "", "What is done where a condition holds.")
+            .block(Block::Directives(Context::IF_IN_SERVER))
+            .inherit(Inherit::NeverMany),
+        D::new(
+            "if",
+            Context::LOCATION,
+            Arity::AtLeast(1),
+            "(condition)",
+            "",
+            "What is done, and what holds instead of the location, where a condition holds.",
+        )
+        .block(Block::Directives(Context::IF_IN_LOCATION))
+        .inherit(Inherit::NeverMany),
+        D::new(
+            "limit_except",
+            Context::LOCATION,
+            Arity::AtLeast(1),
+            "method ...",
+            "",
+            "What holds instead of the location for all methods but these; HEAD goes with GET.",
+        )
+        .block(Block::Directives(Context::LIMIT_EXCEPT))
+        .inherit(Inherit::Never),
+        D::new(
+            "rewrite_log",
+            ALL.or(Context::HTTP),
+            Arity::Flag,
+            "on | off",
+            "off",
+            "Whether what rewrite and if match is logged, at the level notice. Inside an if it changes nothing.",
+        ),
+        D::new(
+            "uninitialized_variable_warn",
+            ALL.or(Context::HTTP),
+            Arity::Flag,
+            "on | off",
+            "on",
+            "Whether it is logged when a variable is read that set has given no value yet.",
+        ),
     ],
     variables: &[],
-    http: nothing,
+    http: compile::http,
     location: compile::location,
     end: no_end,
 };
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::features::testing::{Bench, message};
-    use crate::http::Known;
-    use crate::pipeline::answer::{Answer, Body};
-    use crate::pipeline::exchange::Exchange;
-    use crate::pipeline::step::{Flow, Phase, Step};
-
-    fn in_location(directives: &str) -> String {
-        format!("http {{ server {{ location / {{ {directives} }} }} }}")
-    }
-
-    /// What the steps of location `/` answer with: status, type, `Location` and text.
-    fn answered(directives: &str, prepare: impl FnOnce(&mut Exchange)) -> String {
-        Bench::new(&in_location(directives), &[&FEATURE]).exchange("/", |x| {
-            prepare(x);
-            let here = x.here.clone();
-            for step in here.settings.steps(Phase::Rewrite) {
-                let Step::Quick(step) = step else { panic!("a step that waits") };
-                match step.run(x) {
-                    Flow::Next => {}
-                    Flow::Answer(answer) => return shown(x, answer),
-                    _ => panic!("neither next nor an answer"),
-                }
-            }
-            "next".to_owned()
-        })
-    }
-
-    fn shown(x: &Exchange, answer: Answer) -> String {
-        let to = x.answer.fields.find(Known::Location).map(String::from_utf8_lossy);
-        let kind = String::from_utf8_lossy(&x.answer.content_type);
-        match answer {
-            Answer::Close => format!("close {}", x.answer.status),
-            Answer::Status(status) => format!("status {status} {}", to.unwrap_or_default()),
-            Answer::Ready(Body::Bytes(text)) => {
-                assert_eq!(x.answer.length, Some(text.len() as u64));
-                format!("{} {kind} {}", x.answer.status, String::from_utf8_lossy(&text))
-            }
-            Answer::Ready(Body::None) => format!("{} {kind} {:?}", x.answer.status, x.answer.length),
-            Answer::Ready(_) => panic!("another body"),
-        }
-    }
-
-    #[test]
-    fn codes() {
-        let plain = |directives: &str| answered(directives, |_| ());
-        assert_eq!(plain("return 404;"), "status 404 ");
-        assert_eq!(plain("return 404 '';"), "status 404 ");
-        assert_eq!(plain("return 444;"), "close 444");
-        assert_eq!(plain("return 408;"), "close 408");
-        assert_eq!(plain("return 499;"), "close 499");
-        assert_eq!(plain("return 204;"), "204  None");
-        assert_eq!(plain("return 204 x;"), "204  None");
-        assert_eq!(plain("return 200;"), "200 text/plain Some(0)");
-        assert_eq!(plain("return 301;"), "status 301 ");
-        assert_eq!(plain("return 700;"), "status 700 ");
-    }
-
-    #[test]
-    fn texts_and_their_types() {
-        let plain = |directives: &str| answered(directives, |_| ());
-        assert_eq!(plain("return 200 'a $b c'; set $b x;"), "200 text/plain a  c");
-        assert_eq!(plain("set $b x; return 418 \"${b}y\";"), "418 text/plain xy");
-        assert_eq!(plain("default_type ''; return 444 x;"), "444  x");
-        let page = |x: &mut Exchange| x.uri = b"/a.b/page.HTML".to_vec();
-        assert_eq!(answered("return 200 x;", page), "200 text/html x");
-        let none = |x: &mut Exchange| x.uri = b"/a.html/page".to_vec();
-        assert_eq!(answered("return 200 x;", none), "200 text/plain x");
-    }
-
-    #[test]
-    fn redirects() {
-        let host = |x: &mut Exchange| x.host = b"example.com".to_vec();
-        assert_eq!(answered("return 302 /x?y;", host), "status 302 http://example.com:8080/x?y");
-        assert_eq!(answered("return 308 x;", host), "status 308 x");
-        assert_eq!(
-            answered("return https://other.example$none; set $none a;", host),
-            "status 302 https://other.example"
-        );
-        assert_eq!(answered("absolute_redirect off; return 301 /x;", host), "status 301 /x");
-        assert_eq!(
-            answered("set $a \"\\r\\nb\"; return 301 /$a;", host),
-            "status 301 http://example.com:8080/  b"
-        );
-    }
-
-    #[test]
-    fn values_in_written_order() {
-        let plain = |directives: &str| answered(directives, |_| ());
-        assert_eq!(plain("set $a 1; set $b $a; set $a $a$b; return 200 $a-$b;"), "200 text/plain 11-1");
-        assert_eq!(plain("set $a 1; break; return 200 $a;"), "next");
-        let args = answered("set $args b=2;", |x| {
-            x.args = b"a=1".to_vec();
-        });
-        assert_eq!(args, "next");
-    }
-
-    #[test]
-    fn levels_do_not_inherit() {
-        let text = "http { server { return 403; location / { } } }";
-        let plan = Bench::new(text, &[&FEATURE]).plan().unwrap();
-        let counts = |name: &str| {
-            let settings = plan.locations.iter().find(|found| found.name == name).unwrap();
-            [Phase::ServerRewrite, Phase::Rewrite].map(|phase| settings.steps(phase).len())
-        };
-        assert_eq!((counts(""), counts("/")), ([1, 0], [0, 0]));
-    }
-
-    #[test]
-    fn errors_are_nginxs() {
-        for (text, want) in [
-            ("return 1000;", "invalid return code \"1000\""),
-            ("return x;", "invalid return code \"x\""),
-            ("return 100;", "invalid return code \"100\""),
-            ("return http://a b;", "invalid return code \"http://a\""),
-            ("set a b;", "invalid variable name \"a\""),
-            ("set $ b;", "invalid variable name \"$\""),
-            ("return 200 $nowhere;", "unknown \"nowhere\" variable"),
-        ] {
-            assert_eq!(message(Bench::new(&in_location(text), &[&FEATURE]).plan()), want, "{text}");
-        }
-    }
-}
