@@ -5,13 +5,15 @@
 //! | | [`cli`] | nginx's flags and our verbs |
 //! | | [`process`] | the life of the processes: master and worker, signals, reload |
 //! | | [`demo`] | `octroi demo`: small services with the gateway in front of them |
+//! | 7 | [`control`] | the control plane: what waits for other hosts, on a runtime of its own |
 //! | 7 | [`shard`] | the data plane: accept, the walk of a request, delivery |
 //! | 6 | [`features`] | what directives do, a folder each, in one ordered list |
 //! | 5 | [`plan`] | the configuration compiled: servers, names, locations, routers |
 //! | 4 | [`pipeline`] | what a request is while it walks, and what may touch it |
+//! | 3 | [`remote`] | what is asked of other hosts, off the shards |
 //! | 3 | [`upstream`] | one shard's view of a group of servers |
 //! | 2 | [`net`] | sockets, files and timers of the data plane |
-//! | 1 | [`bridge`] | what shards share: zones that all of them count in |
+//! | 1 | [`bridge`] | where threads meet: zones that shards count in, errands to the control plane |
 //! | 1 | [`http`] | HTTP/1: bytes in, values out |
 //! | 1 | [`conf`] | the configuration language, which knows no directive by name |
 //! | 0 | [`base`] | bounds, buffers, clocks |
@@ -22,6 +24,7 @@ pub mod base;
 pub mod bridge;
 pub mod cli;
 pub mod conf;
+pub mod control;
 pub mod demo;
 pub mod features;
 pub mod http;
@@ -29,6 +32,7 @@ pub mod net;
 pub mod pipeline;
 pub mod plan;
 pub mod process;
+pub mod remote;
 pub mod shard;
 pub mod upstream;
 

@@ -1,6 +1,8 @@
-//! Floor 1: what shards share. In nginx what is declared with a zone is shared by all workers and
-//! everything else is each worker's own; the same line runs here, and all of it lies in [`zone`].
+//! Floor 1: where threads meet. Shards share what lies in [`zone`]: in nginx what is declared with a
+//! zone is shared by all workers and everything else is each worker's own, and the same line runs here.
+//! With the control plane they speak by [`errand`].
 
 pub mod bucket;
+pub mod errand;
 pub mod lease;
 pub mod zone;

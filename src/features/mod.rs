@@ -13,6 +13,7 @@ pub mod map;
 pub mod proxy;
 pub mod realip;
 pub mod refused;
+pub mod resolver;
 pub mod rewrite;
 pub mod split_clients;
 pub mod static_files;
@@ -36,6 +37,7 @@ pub const ALL: &[&Feature] = &[
     &geo::FEATURE,
     &split_clients::FEATURE,
     &upstream::FEATURE,
+    &resolver::FEATURE,
     // Before all that judges by an address.
     &realip::FEATURE,
     &rewrite::FEATURE,

@@ -875,8 +875,6 @@ pub const REFUSED: &[Refused] = &[
     no("report_uploads", "nginx-upload-progress-module", UPLOAD),
     no("request_pool_size", "ngx_http_core_module", NOT_BUILT),
     no("reset_timedout_connection", "ngx_http_core_module", NOT_BUILT),
-    no("resolver", "ngx_http_core_module", NOT_BUILT),
-    no("resolver_timeout", "ngx_http_core_module", NOT_BUILT),
     no("response_time_factor", "Angie", LB),
     no("return", "ngx_http_rewrite_module", NOT_BUILT),
     no("rewrite", "ngx_http_rewrite_module", NOT_BUILT),

@@ -1,7 +1,7 @@
 //! What a feature compiles with: it turns words into templates, patterns and paths, and puts steps
 //! into the location that is open.
 
-use super::{LocationId, Origin};
+use super::{LocationId, Origin, Worker};
 use crate::base::process_settings::Level;
 use crate::bridge::zone::ZoneSpec;
 use crate::conf::{Diagnostic, Directive, Files, Sources, Word};
@@ -33,6 +33,7 @@ pub struct Builder<'a> {
     derived: Vec<Option<Derived>>,
     stores: AHashMap<TypeId, Box<dyn Any>>,
     layout: Layout,
+    pub(super) workers: Vec<Worker>,
     pub(super) log_files: Vec<PathBuf>,
     pub(super) zones: Vec<ZoneSpec>,
     /// Places that Access gives a value in the open location.
@@ -76,6 +77,7 @@ impl<'a> Builder<'a> {
             derived: Vec::new(),
             stores: AHashMap::new(),
             layout: Layout::default(),
+            workers: Vec::new(),
             log_files: Vec::new(),
             zones: Vec::new(),
             known_late: Vec::new(),
@@ -341,6 +343,12 @@ impl<'a> Builder<'a> {
         make: impl Fn(&ShardFacts<'_>) -> T + Send + Sync + 'static,
     ) -> Slot<T> {
         self.layout.reserve(make)
+    }
+
+    /// Asks the control plane to do something for as long as the configuration is in use. The work must
+    /// end when nothing of the plan can want it any more, and hold nothing of it.
+    pub fn worker(&mut self, worker: Worker) {
+        self.workers.push(worker);
     }
 
     /// Asks for a log file to be opened; returns its absolute path, the key to find it by.

@@ -71,6 +71,7 @@ pub fn compile(
         locations: b.locations,
         zones: b.zones,
         layout,
+        workers: b.workers,
     })
 }
 

@@ -11,9 +11,11 @@ use crate::base::address::{Address, Listen};
 use crate::base::process_settings::ProcessSettings;
 use crate::bridge::zone::ZoneSpec;
 use crate::conf::{Diagnostic, Sources};
+use crate::net::error_log::ErrorLog;
 use crate::pipeline::local::Layout;
 use crate::pipeline::settings::Settings;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 
 /// Where a configuration is read from.
@@ -68,6 +70,12 @@ pub struct Loaded {
     pub sources: Sources,
 }
 
+/// A piece of the control plane's work. It ends when the plan that wanted it is gone.
+pub type Work = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Begins a piece of work, which writes to this log.
+pub type Worker = Box<dyn Fn(&ErrorLog) -> Work + Send + Sync>;
+
 /// The number of a location among all of a plan.
 pub type LocationId = usize;
 
@@ -91,6 +99,8 @@ pub struct Plan {
     pub zones: Vec<ZoneSpec>,
     /// The features' per-shard states.
     pub layout: Layout,
+    /// What the control plane does for it.
+    pub workers: Vec<Worker>,
 }
 
 /// What a listening socket serves.

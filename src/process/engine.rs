@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::{cpu, logs};
 use crate::base::address::{Address, Listen};
 use crate::bridge::zone::Zones;
+use crate::control::Control;
 use crate::net::error_log::ErrorLog;
 use crate::net::sockets::{ListenSockets, Logs, Sockets};
 use crate::plan::Plan;
@@ -24,6 +25,8 @@ const STOP_WAIT: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub struct Engine {
     shards: Option<Shards>,
+    /// Started when a configuration first has work for it.
+    control: Option<Control>,
     logs: Logs,
     zones: Zones,
 }
@@ -48,6 +51,15 @@ impl Engine {
         let error_log = logs::error_log(&settings, &logs);
         let pins = cpu::pins(&settings, shards);
         let zones = self.zones.renewed(&plan.zones)?;
+        if !plan.workers.is_empty() {
+            let control = match self.control.take() {
+                Some(running) => running,
+                None => {
+                    Control::start().map_err(|error| format!("could not start the control plane: {error}"))?
+                }
+            };
+            self.control.insert(control).take_up(&plan, &error_log);
+        }
         match &mut self.shards {
             Some(running) => {
                 running.load(plan, sockets, logs.clone(), zones.clone(), error_log.clone(), pins)?

@@ -27,11 +27,11 @@ pub struct Members {
 }
 
 impl Members {
-    /// One address that no configuration names: a URL made of variables led to it. Connections to
-    /// it are not kept.
-    pub fn of_address(name: &str, address: Address) -> Members {
+    /// Addresses that no configuration names: a URL made of variables led to them. Connections to
+    /// them are not kept.
+    pub fn of_addresses(name: &str, addresses: impl Iterator<Item = Address>) -> Members {
         let keepalive = Keepalive { connections: 0, ..Keepalive::default() };
-        let group = Group { name: name.into(), peers: vec![PeerSettings::new(address)], keepalive };
+        let group = Group { name: name.into(), peers: addresses.map(PeerSettings::new).collect(), keepalive };
         let balancer = Rc::new(Balancer::new(&group));
         Members { group: Arc::new(group), balancer, pool: Rc::new(Pool::new(keepalive)) }
     }

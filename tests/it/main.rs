@@ -37,6 +37,7 @@ mod proxy_sending;
 mod proxy_tunnel;
 mod proxy_uri;
 mod realip;
+mod resolver;
 mod returns;
 mod rewrite;
 mod server_name;

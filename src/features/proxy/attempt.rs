@@ -1,6 +1,7 @@
 //! The attempts of one request: a peer is picked, asked, and, where the rules allow it, the next.
 
 use super::bind::Bind;
+use super::compile::{Whom, read_variable};
 use super::outcome::{finish, note};
 use super::request::{self, Outgoing, Resolved};
 use super::retry::Failure;
@@ -11,6 +12,7 @@ use crate::base::buffer::Buffer;
 use crate::base::clock;
 use crate::base::limits::{BUFFER_BYTES, INTERIM_ANSWERS_MAX, RESPONSE_FIELDS_MAX, WATCH_CLIENT_AFTER_MS};
 use crate::base::process_settings::Level;
+use crate::features::resolver::ResolverRef;
 use crate::http::{Framing, HeadLimits, Method, Parsed};
 use crate::net::deadline::{First, first};
 use crate::net::stream::{Quiet, Stream};
@@ -24,6 +26,7 @@ use crate::upstream::client::{Hold, Members, UpstreamBody};
 use crate::upstream::pool::Kept;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -81,7 +84,7 @@ async fn proxy(settings: &ProxySettings, x: &mut Exchange) -> Flow {
         x.log(Level::Error, format_args!("invalid method in \"proxy_method\""));
         return Flow::Answer(Answer::Status(500));
     };
-    let (members, resolved) = match resolve(settings, x) {
+    let (members, resolved) = match resolve(settings, x).await {
         Ok(found) => found,
         Err(status) => return Flow::Answer(Answer::Status(status)),
     };
@@ -136,18 +139,42 @@ fn keep_uri(x: &mut Exchange, head: &[u8]) {
 }
 
 /// Who is asked, and with which URI, for this request.
-fn resolve(settings: &ProxySettings, x: &mut Exchange) -> Result<(Members, Option<Resolved>), u16> {
+async fn resolve(settings: &ProxySettings, x: &mut Exchange) -> Result<(Members, Option<Resolved>), u16> {
     x.proxy_host.clear();
     match &settings.target {
         Target::Fixed { members, host, .. } => {
             x.proxy_host.extend_from_slice(host);
             Ok((members.members(&x.locals), None))
         }
-        Target::Variable { url, groups } => {
+        Target::Variable { url, groups, resolver } => {
             let url = url.value(x);
-            super::compile::resolve_variable(&url, groups, x)
+            let (whom, resolved) = read_variable(&url, groups, x)?;
+            let members = match whom {
+                Whom::Known(members) => members,
+                // Boxed: rare, and it would swell what every request waits in.
+                Whom::Host { name, port } => {
+                    Box::pin(look_up(resolver.as_ref(), x, &name, port, settings.ignore_client_abort)).await?
+                }
+            };
+            Ok((members, Some(resolved)))
         }
     }
+}
+
+/// Asks the location's resolver for the addresses of a host.
+async fn look_up(
+    resolver: Option<&ResolverRef>,
+    x: &mut Exchange,
+    name: &str,
+    port: u16,
+    ignore_client_abort: bool,
+) -> Result<Members, u16> {
+    let Some(resolver) = resolver else {
+        x.log(Level::Error, format_args!("no resolver defined to resolve {name}"));
+        return Err(502);
+    };
+    let found = resolver.addresses(x, name, ignore_client_abort).await?;
+    Ok(Members::of_addresses(name, found.into_iter().map(|ip| Address::Ip(SocketAddr::new(ip, port)))))
 }
 
 fn no_live_upstreams(members: &Members, x: &mut Exchange) -> Flow {

@@ -8,7 +8,8 @@ use super::settings::{MemberSlots, ProxySettings, ProxyStep, Target};
 use super::{accel, hints, rewrites};
 use crate::base::process_settings::Level;
 use crate::conf::{Context, Diagnostic, Directive, Scope, Word};
-use crate::features::upstream::{self, Groups, UpstreamRef};
+use crate::features::resolver;
+use crate::features::upstream::{self, Groups, Named, UpstreamRef};
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::field_set::FieldSet;
 use crate::pipeline::step::Phase;
@@ -66,7 +67,7 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
 /// A level without `proxy_pass` may still hold wrong values, which nginx finds as it reads.
 pub fn look_for_faults(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
     if scope.body().iter().any(|directive| directive.name.text.starts_with("proxy_")) {
-        let nowhere = Target::Variable { url: Template::default(), groups: Arc::default() };
+        let nowhere = Target::Variable { url: Template::default(), groups: Arc::default(), resolver: None };
         settings(scope, nowhere, b)?;
     }
     Ok(())
@@ -136,7 +137,8 @@ fn target(
         let url = b.template(word)?;
         let groups = b.store::<Variables>().groups.clone();
         b.store::<Variables>().wanted = true;
-        return Ok(Target::Variable { url, groups });
+        let resolver = resolver::of_location(scope, b)?;
+        return Ok(Target::Variable { url, groups, resolver });
     }
     let Some(rest) = strip_scheme(text) else {
         let https = text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
@@ -229,15 +231,28 @@ pub fn end(b: &mut Builder<'_>) {
     let _ = b.store::<Variables>().groups.set(slots);
 }
 
+/// Whom a URL made of variables names.
+pub(super) enum Whom {
+    /// Servers that are known.
+    Known(Members),
+    /// A host that has to be looked up.
+    Host {
+        /// Its name.
+        name: Box<str>,
+        /// The port behind it.
+        port: u16,
+    },
+}
+
 /// What a URL made of variables means for this request.
 ///
 /// # Errors
 /// The status to answer with; the reason is in the error log.
-pub(super) fn resolve_variable(
+pub(super) fn read_variable(
     url: &[u8],
     groups: &OnceLock<AHashMap<Box<str>, MemberSlots>>,
     x: &mut Exchange,
-) -> Result<(Members, Option<Resolved>), u16> {
+) -> Result<(Whom, Resolved), u16> {
     let Ok(text) = std::str::from_utf8(url) else {
         x.log(Level::Error, format_args!("invalid URL in \"proxy_pass\""));
         return Err(500);
@@ -252,22 +267,22 @@ pub(super) fn resolve_variable(
         Some(_) => [b"/", uri.as_bytes()].concat(),
         None => uri.as_bytes().to_vec(),
     });
-    if authority.is_empty() {
-        x.log(Level::Error, format_args!("no host in upstream \"\""));
-        return Err(500);
-    }
     let host = authority.strip_suffix(":80").unwrap_or(authority).to_ascii_lowercase();
     let with_port = format!("{host}:80");
     let known = groups.get();
     if let Some(found) = known.and_then(|all| all.get(host.as_str()).or_else(|| all.get(with_port.as_str())))
     {
-        return Ok((found.members(&x.locals), Some(Resolved { uri })));
+        return Ok((Whom::Known(found.members(&x.locals)), Resolved { uri }));
     }
-    match upstream::literal(authority, 80) {
-        Some(address) => Ok((Members::of_address(authority, address), Some(Resolved { uri }))),
-        None => {
-            x.log(Level::Error, format_args!("no resolver defined to resolve {authority}"));
-            Err(502)
+    match upstream::named(authority, 80) {
+        Ok(Named::Address(address)) => {
+            let members = Members::of_addresses(authority, std::iter::once(address));
+            Ok((Whom::Known(members), Resolved { uri }))
+        }
+        Ok(Named::Host { name, port }) => Ok((Whom::Host { name: name.into(), port }, Resolved { uri })),
+        Err(what) => {
+            x.log(Level::Error, format_args!("{what} in upstream \"{rest}\""));
+            Err(500)
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::bind::Bind;
 use super::cookies::Cookies;
 use super::rewrites::Rewrite;
+use crate::features::resolver::ResolverRef;
 use crate::pipeline::field_set::FieldSet;
 use crate::pipeline::local::{Locals, Slot};
 use crate::pipeline::template::Template;
@@ -101,6 +102,8 @@ pub enum Target {
         url: Template,
         /// Groups it may name; filled when all are known.
         groups: Arc<OnceLock<AHashMap<Box<str>, MemberSlots>>>,
+        /// Who is asked for the addresses of other names, if anybody.
+        resolver: Option<ResolverRef>,
     },
 }
 

@@ -139,10 +139,38 @@ pub fn target(
     }
 }
 
-/// The address that `authority` is, when no name has to be resolved for it: for URLs made of
-/// variables, which are looked at while a request waits.
-pub fn literal(authority: &str, default_port: u16) -> Option<Address> {
-    Authority::parse(authority).ok()?.literal(default_port)
+/// What an authority names that is no `upstream {}`.
+pub enum Named<'a> {
+    /// An address.
+    Address(Address),
+    /// A host, which has to be looked up.
+    Host {
+        /// Its name.
+        name: &'a str,
+        /// The port behind it, or the usual one.
+        port: u16,
+    },
+}
+
+/// Reads an authority without asking anybody: for URLs made of variables, which are looked at while a
+/// request waits.
+///
+/// # Errors
+/// nginx's words for what is wrong with it.
+pub fn named(authority: &str, default_port: u16) -> Result<Named<'_>, &'static str> {
+    let parsed = Authority::parse(authority)?;
+    Ok(match parsed.literal(default_port) {
+        Some(address) => Named::Address(address),
+        None => Named::Host { name: parsed.host(), port: parsed.port().unwrap_or(default_port) },
+    })
+}
+
+/// The addresses of a server that a directive names, looked up once; `default_port` is for one without.
+///
+/// # Errors
+/// nginx's words for what is wrong with it.
+pub fn addresses(b: &Builder<'_>, authority: &str, default_port: u16) -> Result<Vec<Address>, &'static str> {
+    Authority::parse(authority)?.resolve(b, default_port)
 }
 
 fn http(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
