@@ -6,6 +6,7 @@ use monoio::buf::{IoBuf, IoBufMut};
 pub use monoio::io::Canceller;
 use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelHandle, CancelableAsyncReadRent};
 use monoio::net::{TcpStream, UnixStream};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, sockopt};
 use std::cell::UnsafeCell;
 use std::io;
@@ -216,6 +217,15 @@ impl Stream {
             Err(rustix::io::Errno::AGAIN) => Quiet::Open,
             Err(_) => Quiet::Closed,
         }
+    }
+
+    /// Whether the peer leaves room for more to be sent, without waiting.
+    pub fn is_writable(&self) -> bool {
+        let fd = self.fd();
+        let mut poll = [PollFd::new(&fd, PollFlags::OUT)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // What cannot be told is found out by writing.
+        rustix::event::poll(&mut poll, Some(&now)).map_or(true, |ready| ready > 0)
     }
 
     /// Reads what is there, without waiting, and throws it away; `None` when the peer is done.

@@ -86,21 +86,51 @@ impl TempFile {
         Ok(())
     }
 
+    /// Writes `bytes` at an offset, at most `most` at once; its own notion of its length stays as it is.
+    ///
+    /// # Errors
+    /// As [`TempFile::append`], with the bytes.
+    pub async fn write_at(&self, at: u64, bytes: Buffer, most: usize) -> Result<(), (io::Error, Buffer)> {
+        let descriptor = self.descriptor.clone();
+        let bytes = Arc::new(bytes);
+        let shared = bytes.clone();
+        let job = move || {
+            let parts = shared.filled().chunks(most.max(1));
+            parts
+                .scan(at, |at, part| Some((std::mem::replace(at, *at + part.len() as u64), part)))
+                .try_for_each(|(at, part)| write_at(&descriptor, at, part))
+        };
+        match file_pool::run(job).await.and_then(|written| written) {
+            Ok(()) => Ok(()),
+            // The pool has let go of it by now.
+            Err(error) => Err((error, Arc::try_unwrap(bytes).unwrap_or_else(|shared| copy(&shared)))),
+        }
+    }
+
+    /// Reads what stands between two offsets, at most 64 KB of it.
+    ///
+    /// # Errors
+    /// What read(2) reports, [`ErrorKind::UnexpectedEof`] at the end of the file, and those of
+    /// [`file_pool::run`].
+    pub async fn read_within(&self, from: u64, to: u64) -> io::Result<Buffer> {
+        let max = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX).min(LARGE_BUFFER_BYTES);
+        let (n, buffer) = file::read_at(&self.descriptor, from, max, Buffer::with_capacity(max)).await?;
+        if n == 0 && max > 0 {
+            return Err(io::Error::new(ErrorKind::UnexpectedEof, "temporary file got shorter"));
+        }
+        Ok(buffer)
+    }
+
     /// Reads what stands at `offset`: at most `max` bytes and 64 KB; nothing at the end.
     ///
     /// # Errors
     /// What read(2) reports, and those of [`file_pool::run`].
     pub async fn read_at(&self, offset: u64, max: usize) -> io::Result<Buffer> {
-        let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let max = max.min(left).min(LARGE_BUFFER_BYTES);
-        if max == 0 {
+        let end = self.len.min(offset.saturating_add(max as u64));
+        if offset >= end {
             return Ok(Buffer::default());
         }
-        let (n, buffer) = file::read_at(&self.descriptor, offset, max, Buffer::with_capacity(max)).await?;
-        if n == 0 {
-            return Err(io::Error::new(ErrorKind::UnexpectedEof, "temporary file got shorter"));
-        }
-        Ok(buffer)
+        self.read_within(offset, end).await
     }
 
     /// Bytes in it.
@@ -122,6 +152,12 @@ impl TempFile {
     pub fn shown(&self) -> impl fmt::Display + '_ {
         self.path.display()
     }
+}
+
+fn copy(bytes: &Buffer) -> Buffer {
+    let mut copy = Buffer::with_capacity(bytes.len());
+    copy.append(bytes.filled());
+    copy
 }
 
 /// Opens a file that has no name, or no longer one.

@@ -2,8 +2,11 @@
 //! which of its trailer fields.
 
 use super::field_set::FieldSet;
+use super::local::Slot;
 use crate::base::buffer::Buffer;
 use std::ops::Range;
+use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// What is to be done to the body.
@@ -13,7 +16,22 @@ pub struct Passing {
     pub rate: u64,
     /// Its trailer fields are passed on, but for these.
     pub trailers_but: Option<Arc<FieldSet>>,
+    /// Where it waits for a client that is slower than the upstream, if it may.
+    pub spool: Option<Slot<Rc<SpoolRules>>>,
     part: Option<Part>,
+}
+
+/// What an answer may take while it waits for its client.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SpoolRules {
+    /// Bytes in memory: `proxy_buffers`. The last piece may go beyond.
+    pub memory_bytes: usize,
+    /// Bytes of a temporary file: `proxy_max_temp_file_size`. The last piece may go beyond.
+    pub file_max: u64,
+    /// Bytes that are written to it at once: `proxy_temp_file_write_size`.
+    pub write_bytes: usize,
+    /// Where it is made: `proxy_temp_path`.
+    pub folder: PathBuf,
 }
 
 /// The part of the body that is passed on.

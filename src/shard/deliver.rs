@@ -3,13 +3,14 @@
 use super::filtered::{self, Filtered};
 use super::generation::Generation;
 use super::head;
+use super::spool::{self, PATIENCE, Spool};
 use super::tunnel;
 use crate::base::buffer::Buffer;
 use crate::base::clock;
 use crate::base::process_settings::Level;
 use crate::http::Version;
 use crate::http::chunked::{CHUNK_TAIL, LAST_CHUNK, LAST_CHUNK_HEAD, chunk_head};
-use crate::net::deadline::sleep;
+use crate::net::deadline::{Alarm, Elapsed, sleep};
 use crate::net::h1_body::BodyFault;
 use crate::net::stream::Stream;
 use crate::pipeline::answer::{Answer, Body, Ranges};
@@ -19,7 +20,10 @@ use crate::pipeline::pace::{self, Pace};
 use crate::pipeline::ranges;
 use crate::pipeline::upload::alongside;
 use crate::upstream::client::UpstreamBody;
+use std::io;
+use std::pin::pin;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 /// How sending ended.
 pub enum Sent {
@@ -109,8 +113,15 @@ pub async fn run(g: &Rc<Generation>, x: &mut Exchange, stream: &Stream, answer: 
     if x.version() == Version::Http09 {
         x.keep_alive = false;
     }
-    let mut sink =
-        Sink { stream, out: Buffer::ordinary(), chunked: coding == Coding::Chunked, pace: pace(x) };
+    let mut sink = Sink {
+        stream,
+        out: Buffer::ordinary(),
+        chunked: coding == Coding::Chunked,
+        pace: pace(x),
+        may_spool: false,
+        waited: Duration::ZERO,
+        spool: None,
+    };
     let outcome = send(g, x, &mut sink, body, coding, filters).await;
     match outcome {
         Ok(()) => Sent::All,
@@ -264,6 +275,10 @@ async fn relay(x: &mut Exchange, sink: &mut Sink<'_>) -> Result<(), Broken> {
     let pace = if x.passing.rate > 0 { Pace::new(x.passing.rate, 0, clock::now()) } else { None };
     let mut passed = 0;
     loop {
+        if sink.spool.is_some() {
+            // The client turned out to be slower than the upstream.
+            return Box::pin(spool::relay(x, sink)).await;
+        }
         let Some(body) = &x.upstream_body else { return Ok(()) };
         if !body.is_gathered() && !body.has_bytes() && !body.is_done() {
             // The upstream has nothing more just now: the client gets what there is.
@@ -280,6 +295,7 @@ async fn relay(x: &mut Exchange, sink: &mut Sink<'_>) -> Result<(), Broken> {
                 if done {
                     end_attempt(x, raw_received);
                 }
+                sink.may_spool = !done && x.passing.spool.is_some();
                 let piece = x.passing.cut(piece);
                 match pace {
                     None => sink.buffer(x, piece).await?,
@@ -315,7 +331,11 @@ pub(super) fn fault_text(fault: BodyFault) -> &'static str {
 
 /// Notes that the upstream's answer was read to its end.
 pub(super) fn end_attempt(x: &mut Exchange, received_since_head: u64) {
-    let now = clock::now();
+    end_attempt_at(x, received_since_head, clock::now());
+}
+
+/// The same for one that was read at another time.
+pub(super) fn end_attempt_at(x: &mut Exchange, received_since_head: u64, now: Instant) {
     if let Some(attempt) = x.upstream.last_mut()
         && attempt.response_ms.is_none()
     {
@@ -331,6 +351,12 @@ pub(super) struct Sink<'s> {
     chunked: bool,
     /// `limit_rate`.
     pace: Option<Pace>,
+    /// The upstream has more to send, which may wait elsewhere for a slow client.
+    pub(super) may_spool: bool,
+    /// For how long the client has kept such an answer waiting.
+    waited: Duration,
+    /// What waits for a client that turned out to be slow.
+    pub(super) spool: Option<Box<Spool>>,
 }
 
 /// The rate this answer is sent at.
@@ -447,7 +473,7 @@ impl Sink<'_> {
     ) -> Result<Buffer, Broken> {
         while !buffer.is_empty() {
             match pace.allowance(x.bytes_sent, clock::now()) {
-                Err(wait) => sleep(wait).await,
+                Err(wait) => self.pause(x, wait).await,
                 Ok(allowed) => {
                     let part = front(&buffer, allowed);
                     buffer.consume(part.len());
@@ -459,10 +485,8 @@ impl Sink<'_> {
     }
 
     async fn send_now(&mut self, x: &mut Exchange, mut buffer: Buffer) -> Result<Buffer, Broken> {
-        let timeout = x.here.settings.send_timeout;
         while !buffer.is_empty() {
-            let write = x.alarm.within(clock::now() + timeout, self.stream.write(buffer)).await;
-            let Ok((result, back)) = write else {
+            let Ok((result, back)) = self.write(x, buffer).await else {
                 x.log(
                     Level::Info,
                     format_args!("client timed out (110: Connection timed out) while sending to client"),
@@ -484,5 +508,45 @@ impl Sink<'_> {
             }
         }
         Ok(buffer)
+    }
+
+    /// Writes once, within `send_timeout`.
+    async fn write(
+        &mut self,
+        x: &mut Exchange,
+        buffer: Buffer,
+    ) -> Result<(io::Result<usize>, Buffer), Elapsed> {
+        let (begun, timeout) = (clock::now(), x.here.settings.send_timeout);
+        let mut write = pin!(self.stream.write(buffer));
+        if self.may_spool && self.spool.is_none() {
+            let patience = PATIENCE.saturating_sub(self.waited).min(timeout);
+            let written = x.alarm.within(begun + patience, write.as_mut()).await;
+            self.waited += clock::now().saturating_duration_since(begun);
+            if written.is_ok() {
+                return written;
+            }
+            if self.stream.is_writable() {
+                // It was this side that was slow.
+                self.waited = Duration::ZERO;
+            } else {
+                self.spool = spool::begin(x);
+            }
+        }
+        let Some(spool) = &mut self.spool else { return x.alarm.within(begun + timeout, write).await };
+        let mut alarm = std::mem::replace(&mut x.alarm, Alarm::new(begun + timeout));
+        let written = Box::pin(spool.meanwhile(x, alarm.within(begun + timeout, write))).await;
+        x.alarm = alarm;
+        written
+    }
+
+    /// Waits because of `limit_rate`; the upstream need not.
+    async fn pause(&mut self, x: &mut Exchange, wait: Duration) {
+        if self.may_spool && self.spool.is_none() {
+            self.spool = spool::begin(x);
+        }
+        match &mut self.spool {
+            Some(spool) => Box::pin(spool.meanwhile(x, sleep(wait))).await,
+            None => sleep(wait).await,
+        }
     }
 }

@@ -11,6 +11,7 @@
 
 use super::deliver::{Broken, Sink, end_attempt, fault_text, front, take_trailers};
 use super::generation::Generation;
+use super::spool;
 use super::walk;
 use crate::base::buffer::Buffer;
 use crate::base::clock;
@@ -100,7 +101,7 @@ async fn main(
 ) -> Result<(), Broken> {
     let mut pieces = Pieces::new(x, body);
     loop {
-        let (piece, ask) = pieces.next(x).await?;
+        let (piece, ask) = pieces.next(x, Some(sink)).await?;
         own.give(piece, ask);
         while let Some((piece, ask)) = out_of(own, x)? {
             joint.give(piece, if ask == Ask::Flush { ask } else { Ask::More });
@@ -149,7 +150,7 @@ async fn part(
     let mut own = begin(sub, &body).map(|filters| filters.own).unwrap_or_default();
     let mut pieces = Pieces::new(sub, body);
     loop {
-        let (piece, ask) = pieces.next(sub).await?;
+        let (piece, ask) = pieces.next(sub, None).await?;
         own.give(piece, ask);
         while let Some((piece, ask)) = out_of(&mut own, sub)? {
             joint.give(piece, if ask == Ask::Flush { ask } else { Ask::More });
@@ -216,7 +217,8 @@ impl Pieces {
 
     /// The next piece and what is asked for behind it. A flush comes before a wait for an upstream
     /// that is passed on as it comes.
-    async fn next(&mut self, x: &mut Exchange) -> Result<(Buffer, Ask), Broken> {
+    /// `sink` is where the client's own answer goes: what of it cannot be sent may wait there.
+    async fn next(&mut self, x: &mut Exchange, sink: Option<&mut Sink<'_>>) -> Result<(Buffer, Ask), Broken> {
         if let Some(pace) = self.pace.filter(|_| !self.rest.is_empty()) {
             return Ok(self.paced(pace).await);
         }
@@ -243,7 +245,7 @@ impl Pieces {
                     return Ok((Buffer::default(), Ask::Flush));
                 }
                 self.unflushed = true;
-                from_upstream(x).await?
+                from_upstream(x, sink).await?
             }
         };
         match (piece, self.pace) {
@@ -281,8 +283,12 @@ fn would_wait(x: &Exchange) -> bool {
 }
 
 /// The next piece of the upstream's body, as far as it is passed on; `None` at the end.
-async fn from_upstream(x: &mut Exchange) -> Result<Option<Buffer>, Broken> {
+async fn from_upstream(x: &mut Exchange, mut sink: Option<&mut Sink<'_>>) -> Result<Option<Buffer>, Broken> {
     loop {
+        if let Some(sink) = sink.as_mut().filter(|sink| sink.spool.is_some()) {
+            // The client turned out to be slower than the upstream.
+            return Box::pin(spool::next(x, sink)).await;
+        }
         let Exchange { upstream_body: Some(body), alarm, .. } = x else { return Ok(None) };
         if x.passing.is_over() {
             return Ok(None);
@@ -293,6 +299,9 @@ async fn from_upstream(x: &mut Exchange) -> Result<Option<Buffer>, Broken> {
             Ok(Some(piece)) => {
                 if let Some(attempt) = x.upstream.last_mut() {
                     attempt.response_length += piece.len() as u64;
+                }
+                if let Some(sink) = &mut sink {
+                    sink.may_spool = !done && x.passing.spool.is_some();
                 }
                 let piece = x.passing.cut(piece);
                 if done || x.passing.is_over() {

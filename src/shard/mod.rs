@@ -12,6 +12,7 @@ mod head;
 mod panic;
 mod proxied;
 mod request;
+mod spool;
 mod tunnel;
 mod walk;
 

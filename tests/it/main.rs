@@ -34,6 +34,7 @@ mod proxy_request;
 mod proxy_response;
 mod proxy_rewrites;
 mod proxy_sending;
+mod proxy_spool;
 mod proxy_tunnel;
 mod proxy_uri;
 mod realip;

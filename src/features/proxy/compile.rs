@@ -5,7 +5,7 @@ use super::cookies::Cookies;
 use super::request::Resolved;
 use super::retry::NextUpstream;
 use super::settings::{MemberSlots, ProxySettings, ProxyStep, Target};
-use super::{accel, hints, rewrites};
+use super::{accel, hints, rewrites, spool};
 use crate::base::process_settings::Level;
 use crate::conf::{Context, Diagnostic, Directive, Scope, Word};
 use crate::features::resolver;
@@ -47,7 +47,7 @@ const HIDDEN: &[&str] = &[
 ];
 
 /// `proxy_buffer_size` when nothing is said: one page.
-const BUFFER_SIZE: u64 = 4 * 1024;
+pub(super) const BUFFER_SIZE: u64 = 4 * 1024;
 
 /// Compiles `proxy_pass` of this level, if there is one.
 ///
@@ -87,6 +87,7 @@ fn settings(scope: &Scope<'_>, target: Target, b: &mut Builder<'_>) -> Result<Pr
         send_timeout: time(scope, "proxy_send_timeout")?,
         read_timeout: time(scope, "proxy_read_timeout")?,
         buffering: scope.flag("proxy_buffering", true)?,
+        spool: spool::compile(scope, b)?,
         request_buffering: scope.flag("proxy_request_buffering", true)?,
         buffer_size: scope.size("proxy_buffer_size", BUFFER_SIZE)? as usize,
         next: NextUpstream::compile(scope)?,

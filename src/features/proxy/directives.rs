@@ -6,8 +6,7 @@ const HSL: Context = Context::HTTP.or(Context::SERVER).or(Context::LOCATION);
 const ONE: Arity = Arity::Exactly(1);
 const FLAG: Arity = Arity::Flag;
 
-const NO_TEMP_FILES: &str = "an answer is read from the upstream as fast as the client takes it, through bounded memory; no temporary file is written for it";
-const BOUNDED: &str = "an answer passes through at most two buffers of 64 KB";
+const BOUNDED: &str = "one buffer of at most 64 KB is on its way to the client";
 const NOT_BUILT: &str = "the module it belongs to is not built; nothing is written there";
 
 /// All of them.
@@ -23,11 +22,11 @@ pub const DIRECTIVES: &[D] = &[
     D::new("proxy_buffering", HSL, FLAG, "on | off", "on", "Whether parts of an answer are gathered into full buffers before they are sent on."),
     D::new("proxy_request_buffering", HSL, FLAG, "on | off", "on", "Whether a request's body is read to its end before the upstream is asked."),
     D::new("proxy_buffer_size", HSL, ONE, "size", "4k|8k", "The largest head of an answer."),
-    D::new("proxy_buffers", HSL, Arity::Exactly(2), "number size", "8 4k|8k", "Memory for one answer.").accepted(BOUNDED),
+    D::new("proxy_buffers", HSL, Arity::Exactly(2), "number size", "8 4k|8k", "Memory that an answer waits in for a slow client before a temporary file is used."),
     D::new("proxy_busy_buffers_size", HSL, ONE, "size", "8k|16k", "How much of an answer may be on its way to the client.").accepted(BOUNDED),
-    D::new("proxy_max_temp_file_size", HSL, ONE, "size", "1024m", "How much of an answer may wait in a temporary file.").accepted(NO_TEMP_FILES),
-    D::new("proxy_temp_file_write_size", HSL, ONE, "size", "8k|16k", "How much is written to a temporary file at once.").accepted(NO_TEMP_FILES),
-    D::new("proxy_temp_path", HSL, Arity::Between(1, 4), "path [level1 [level2 [level3]]]", "proxy_temp", "The directory of those temporary files.").accepted(NO_TEMP_FILES),
+    D::new("proxy_max_temp_file_size", HSL, ONE, "size", "1024m", "How much of an answer may wait in a temporary file for a slow client; 0 for nothing."),
+    D::new("proxy_temp_file_write_size", HSL, ONE, "size", "8k|16k", "How much is written to a temporary file at once."),
+    D::new("proxy_temp_path", HSL, Arity::Between(1, 4), "path [level1 [level2 [level3]]]", "proxy_temp", "The directory of those temporary files."),
     D::new("fastcgi_temp_path", HSL, Arity::Between(1, 4), "path [level1 [level2 [level3]]]", "fastcgi_temp", "A directory for temporary files.").accepted(NOT_BUILT),
     D::new("uwsgi_temp_path", HSL, Arity::Between(1, 4), "path [level1 [level2 [level3]]]", "uwsgi_temp", "A directory for temporary files.").accepted(NOT_BUILT),
     D::new("scgi_temp_path", HSL, Arity::Between(1, 4), "path [level1 [level2 [level3]]]", "scgi_temp", "A directory for temporary files.").accepted(NOT_BUILT),

@@ -14,6 +14,7 @@ mod retry;
 mod rewrites;
 mod send;
 mod settings;
+mod spool;
 
 use crate::plan::feature::Feature;
 

@@ -32,6 +32,7 @@ pub fn finish(settings: &ProxySettings, x: &mut Exchange, method: Method) -> Flo
     x.passing = Passing::default();
     if gathered {
         x.passing.rate = pace::size(settings.limit_rate.as_ref(), x);
+        x.passing.spool = Some(settings.spool);
     }
     if settings.pass_trailers {
         x.passing.trailers_but = Some(settings.hidden.clone());

@@ -6,6 +6,7 @@ use super::rewrites::Rewrite;
 use crate::features::resolver::ResolverRef;
 use crate::pipeline::field_set::FieldSet;
 use crate::pipeline::local::{Locals, Slot};
+use crate::pipeline::passing::SpoolRules;
 use crate::pipeline::template::Template;
 use crate::upstream::balance::Balancer;
 use crate::upstream::client::Members;
@@ -43,6 +44,8 @@ pub struct ProxySettings {
     pub read_timeout: Duration,
     /// `proxy_buffering`.
     pub buffering: bool,
+    /// Where answers wait for slow clients.
+    pub spool: Slot<Rc<SpoolRules>>,
     /// `proxy_request_buffering`.
     pub request_buffering: bool,
     /// `proxy_buffer_size`, bytes.
