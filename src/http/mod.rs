@@ -21,6 +21,7 @@
 pub mod chunked;
 pub mod date;
 mod escape;
+mod explain;
 pub mod fault;
 pub mod field;
 pub mod host;

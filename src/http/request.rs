@@ -5,6 +5,7 @@
 
 use memchr::memchr;
 
+use super::explain;
 use super::fault::RequestFault;
 use super::field::{Field, Fields, Known};
 use super::host;
@@ -202,36 +203,43 @@ impl RequestHead {
     /// Appends nginx's log message for a fault of this head, with the bytes it is about. What a
     /// log must not hold (control bytes) is not filtered here, except the byte it complains of.
     pub fn explain(&self, fault: RequestFault, buf: &[u8], out: &mut Vec<u8>) {
+        let long_field = fault == RequestFault::HeadTooLarge && !self.culprit.name.is_empty();
+        let fault = if long_field { RequestFault::HeaderTooLong } else { fault };
         out.extend_from_slice(fault.message().as_bytes());
-        let pair = |out: &mut Vec<u8>, field: &Field| {
-            out.push(b'"');
-            out.extend_from_slice(field.name.of(buf));
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(field.value.of(buf));
-            out.push(b'"');
-        };
         match fault {
-            RequestFault::InvalidHeader => {
-                let byte = buf.get(self.culprit.name.end as usize).copied().unwrap_or_default();
-                out.extend_from_slice(b": \"");
-                out.extend_from_slice(self.culprit.name.of(buf));
-                out.extend_from_slice(format!("\\x{byte:02x}...\"").as_bytes());
-            }
+            RequestFault::InvalidHeader => explain::invalid_line(self.culprit.name, buf, out),
+            RequestFault::HeaderTooLong => explain::long_line(self.culprit.name, buf, out),
             RequestFault::DuplicateHeader | RequestFault::DuplicateHost => {
-                out.extend_from_slice(b": ");
-                pair(out, &self.culprit);
-                out.extend_from_slice(b", previous value: ");
-                pair(out, &self.previous);
+                explain::repeated(&self.culprit, &self.previous, buf, out);
             }
-            RequestFault::UnknownTransferEncoding => {
-                out.extend_from_slice(b": \"");
-                out.extend_from_slice(self.culprit.value.of(buf));
-                out.push(b'"');
-            }
+            RequestFault::UnknownTransferEncoding => explain::value(&self.culprit, buf, out),
             _ => {}
         }
         out.extend_from_slice(b" while ");
         out.extend_from_slice(fault.action().as_bytes());
+    }
+
+    /// What is being read, as the error log says it: the request line, or the headers behind it.
+    pub fn action(&self) -> &'static str {
+        match self.stage {
+            Stage::Line => "reading client request line",
+            Stage::Fields | Stage::Over => "reading client request headers",
+        }
+    }
+
+    /// The fields of a complete head that were dropped for their names; `buf` and `limits` are those
+    /// it was parsed with.
+    pub fn dropped<'b>(&self, buf: &'b [u8], limits: &'b HeadLimits) -> impl Iterator<Item = Field> + 'b {
+        let lines = buf.get(..self.len).unwrap_or_default();
+        let mut at = memchr(b'\n', lines.get(self.origin..).unwrap_or_default())
+            .map_or(self.len, |end| self.origin + end + 1);
+        std::iter::from_fn(move || {
+            let Line::Field { field, name, next } = line::read(lines, at) else { return None };
+            at = next;
+            Some((field, name))
+        })
+        .filter(|(_, name)| is_invalid(*name, limits))
+        .map(|(field, _)| field)
     }
 
     /// Reads on from where the last call stopped.
@@ -367,7 +375,7 @@ impl RequestHead {
         name: Name,
         limits: &HeadLimits,
     ) -> Result<(), RequestFault> {
-        if name > Name::Plain && !(name == Name::Underscore && limits.underscores) {
+        if is_invalid(name, limits) {
             if limits.ignore_invalid {
                 self.ignored += 1;
                 return Ok(());
@@ -385,7 +393,11 @@ impl RequestHead {
             Known::Host => {
                 self.once(field, RequestFault::DuplicateHost)?;
                 self.culprit = field;
-                self.take_host(buf, field.value).ok_or(RequestFault::InvalidHost)?;
+                if self.take_host(buf, field.value).is_none() {
+                    // The log shows it.
+                    self.fields.push(field);
+                    return Err(RequestFault::InvalidHost);
+                }
             }
             Known::Connection => self.take_connection(field.value.of(buf)),
             known if known.bit() & UNIQUE != 0 => self.once(field, RequestFault::DuplicateHeader)?,
@@ -464,6 +476,11 @@ impl RequestHead {
         }
         Ok(Framing::Chunked)
     }
+}
+
+/// Whether a field's name is one of those that `ignore_invalid_headers` is about.
+fn is_invalid(name: Name, limits: &HeadLimits) -> bool {
+    name > Name::Plain && !(name == Name::Underscore && limits.underscores)
 }
 
 /// What there is of the line at `start`, for a request line that could not be parsed.

@@ -5,8 +5,9 @@
 
 use memchr::memchr;
 
+use super::explain;
 use super::fault::ResponseFault;
-use super::field::{Fields, Known};
+use super::field::{Field, Fields, Known};
 use super::line::{self, Line, Name};
 use super::list;
 use super::method::{Method, Version};
@@ -90,6 +91,10 @@ pub struct ResponseHead {
     scanned: usize,
     /// `Connection: close` was seen.
     close: bool,
+    /// The field, or for an invalid line its front part, that the fault is about; for the log.
+    culprit: Field,
+    /// The field it repeats, where the fault is a repetition.
+    previous: Field,
 }
 
 impl ResponseHead {
@@ -118,6 +123,21 @@ impl ResponseHead {
             self.keep_alive = false;
         }
         outcome
+    }
+
+    /// Appends nginx's log message for a fault of this head, with the bytes it is about. What a log
+    /// must not hold (control bytes) is not filtered here, except the byte it complains of.
+    pub fn explain(&self, fault: ResponseFault, buf: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(fault.message().as_bytes());
+        match fault {
+            ResponseFault::InvalidHeader => explain::invalid_line(self.culprit.name, buf, out),
+            ResponseFault::DuplicateHeader => explain::repeated(&self.culprit, &self.previous, buf, out),
+            ResponseFault::InvalidContentLength => explain::field(&self.culprit, buf, out),
+            ResponseFault::UnknownTransferEncoding => explain::value(&self.culprit, buf, out),
+            _ => {}
+        }
+        out.extend_from_slice(b" while ");
+        out.extend_from_slice(fault.action().as_bytes());
     }
 
     /// How the body of this answer to a `method` request is framed (RFC 9112, 6.3). Interim answers,
@@ -166,7 +186,7 @@ impl ResponseHead {
                         return Err(ResponseFault::TooManyFields);
                     }
                     if self.status >= 200 {
-                        self.take_field(field.known, field.value.of(window))?;
+                        self.take_field(field, field.value.of(window))?;
                     }
                     self.fields.push(field);
                 }
@@ -175,7 +195,10 @@ impl ResponseHead {
                     self.finish()?;
                     return Ok(Parsed::Complete);
                 }
-                Line::Bad { .. } => return Err(ResponseFault::InvalidHeader),
+                Line::Bad { at } => {
+                    self.culprit = Field { name: Span::new(self.at, at), ..Field::default() };
+                    return Err(ResponseFault::InvalidHeader);
+                }
                 Line::More => return self.short(window, full),
             }
         }
@@ -204,11 +227,15 @@ impl ResponseHead {
 
     /// What the fields say that decide over body and connection. Interim answers have neither.
     #[inline]
-    fn take_field(&mut self, known: Known, value: &[u8]) -> Result<(), ResponseFault> {
-        if known.bit() & FRAMING != 0 && self.fields.has(known) {
-            return Err(ResponseFault::DuplicateHeader);
+    fn take_field(&mut self, field: Field, value: &[u8]) -> Result<(), ResponseFault> {
+        if field.known.bit() & FRAMING != 0 {
+            self.culprit = field;
+            if let Some(previous) = self.fields.find(field.known) {
+                self.previous = *previous;
+                return Err(ResponseFault::DuplicateHeader);
+            }
         }
-        match known {
+        match field.known {
             Known::ContentLength => {
                 self.length = Some(list::decimal(value).ok_or(ResponseFault::InvalidContentLength)?);
             }

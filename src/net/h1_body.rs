@@ -50,8 +50,10 @@ pub enum Frame {
 pub enum BodyFault {
     /// Nothing came in time.
     Timeout,
-    /// The peer closed or reset the connection before the end.
+    /// The peer closed the connection before the end.
     Closed,
+    /// Reading failed, with this error number: the peer reset the connection, most often.
+    Failed(i32),
     /// The chunked coding was malformed.
     Malformed,
 }
@@ -202,7 +204,7 @@ impl H1Body {
                 self.raw += n as u64;
                 Ok(n > 0)
             }
-            Err(_) => Err(BodyFault::Closed),
+            Err(error) => Err(BodyFault::Failed(error.raw_os_error().unwrap_or_default())),
         }
     }
 

@@ -4,6 +4,7 @@ use super::exchange::Exchange;
 use super::settings::BodyFile;
 use crate::base::buffer::Buffer;
 use crate::base::process_settings::Level;
+use crate::net::error_log::OsError;
 use crate::net::h1_body::{BodyFault, H1Body};
 use crate::net::temp_file::{TempFile, Then};
 
@@ -81,17 +82,24 @@ impl Exchange {
         let Source::H1(body) = &mut self.source else { return Ok(None) };
         match body.next(&mut self.alarm, timeout).await {
             Ok(piece) => {
-                self.request_length += piece.as_ref().map_or(0, |p| p.len() as u64);
-                if limit > 0 && body.received() > limit {
+                let (received, came) = (body.received(), piece.as_ref().map_or(0, |p| p.len() as u64));
+                self.request_length += came;
+                if limit > 0 && received > limit {
                     self.keep_alive = false;
-                    self.log(Level::Error, format_args!("client intended to send too large chunked body"));
+                    self.log(
+                        Level::Error,
+                        format_args!(
+                            "client intended to send too large chunked body: {}+{came} bytes",
+                            received.saturating_sub(came)
+                        ),
+                    );
                     return Err(413);
                 }
                 Ok(piece)
             }
             Err(fault) => {
                 self.keep_alive = false;
-                self.client_gone = fault == BodyFault::Closed;
+                self.client_gone = matches!(fault, BodyFault::Closed | BodyFault::Failed(_));
                 Err(self.body_fault(fault))
             }
         }
@@ -99,16 +107,19 @@ impl Exchange {
 
     fn body_fault(&self, fault: BodyFault) -> u16 {
         match fault {
-            BodyFault::Timeout => {
-                self.log(Level::Info, format_args!("client timed out (110: Connection timed out)"));
-                408
-            }
+            // The status in the access log tells, as with nginx.
+            BodyFault::Timeout => 408,
             BodyFault::Closed => {
                 self.log(Level::Info, format_args!("client prematurely closed connection"));
                 400
             }
+            BodyFault::Failed(code) => {
+                let error = std::io::Error::from_raw_os_error(code);
+                self.log(Level::Info, format_args!("recv() failed {}", OsError(&error)));
+                400
+            }
             BodyFault::Malformed => {
-                self.log(Level::Info, format_args!("client sent invalid chunked body"));
+                self.log(Level::Error, format_args!("client sent invalid chunked body"));
                 400
             }
         }
@@ -176,7 +187,7 @@ impl Exchange {
     }
 
     fn temp_file_fault(&self, e: &std::io::Error) -> u16 {
-        self.log(Level::Crit, format_args!("temporary file for a client request body failed ({e})"));
+        self.log(Level::Crit, format_args!("temporary file for a client request body failed {}", OsError(e)));
         500
     }
 }

@@ -187,14 +187,21 @@ impl Exchange {
         self.connection.peer_text(&mut facts);
         facts.extend_from_slice(b", server: ");
         facts.extend_from_slice(self.here.settings.server.name.as_bytes());
-        if !self.request_line().is_empty() {
+        let request_line = match self.request_line() {
+            [] => front_line(self.input.filled()),
+            line => line,
+        };
+        if !request_line.is_empty() {
             facts.extend_from_slice(b", request: \"");
-            facts.extend_from_slice(self.request_line());
+            facts.extend_from_slice(request_line);
             facts.push(b'"');
         }
         if let Some(attempt) = self.upstream.attempts.last() {
             facts.extend_from_slice(b", upstream: \"http://");
             facts.extend_from_slice(attempt.peer.as_bytes());
+            if attempt.peer.starts_with("unix:") {
+                facts.push(b':');
+            }
             facts.extend_from_slice(&self.upstream_uri);
             facts.push(b'"');
         }
@@ -242,6 +249,14 @@ impl Exchange {
         }
         true
     }
+}
+
+/// What has come of a request line that is not read to its end.
+fn front_line(input: &[u8]) -> &[u8] {
+    let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    let start = input.iter().position(|byte| !is_end(byte)).unwrap_or(input.len());
+    let line = input.get(start..).unwrap_or_default();
+    line.iter().position(is_end).and_then(|end| line.get(..end)).unwrap_or(line)
 }
 
 /// A text without control bytes: what a client sent must not begin a line of its own.

@@ -11,6 +11,7 @@ use crate::base::process_settings::Level;
 use crate::http::Version;
 use crate::http::chunked::{CHUNK_TAIL, LAST_CHUNK, LAST_CHUNK_HEAD, chunk_head};
 use crate::net::deadline::{Alarm, Elapsed, sleep};
+use crate::net::error_log::OsError;
 use crate::net::h1_body::BodyFault;
 use crate::net::stream::Stream;
 use crate::pipeline::answer::{Answer, Body, Ranges};
@@ -314,19 +315,29 @@ async fn relay(x: &mut Exchange, sink: &mut Sink<'_>) -> Result<(), Broken> {
             }
             Err(fault) => {
                 end_attempt(x, raw_received);
-                x.log(Level::Error, format_args!("{} while reading upstream", fault_text(fault)));
+                log_fault(x, fault);
                 return Err(Broken::Source);
             }
         }
     }
 }
 
-pub(super) fn fault_text(fault: BodyFault) -> &'static str {
-    match fault {
+/// Says why an upstream's body broke off.
+pub(super) fn log_fault(x: &Exchange, fault: BodyFault) {
+    let text = match fault {
         BodyFault::Timeout => "upstream timed out (110: Connection timed out)",
         BodyFault::Closed => "upstream prematurely closed connection",
         BodyFault::Malformed => "upstream sent invalid chunked response",
-    }
+        BodyFault::Failed(code) => {
+            // nginx reads what it gathers into several buffers at once.
+            let gathered = x.upstream_body.as_ref().is_some_and(UpstreamBody::is_gathered);
+            let call = if gathered { "readv()" } else { "recv()" };
+            let error = std::io::Error::from_raw_os_error(code);
+            x.log(Level::Error, format_args!("{call} failed {} while reading upstream", OsError(&error)));
+            return;
+        }
+    };
+    x.log(Level::Error, format_args!("{text} while reading upstream"));
 }
 
 /// Notes that the upstream's answer was read to its end.
@@ -336,11 +347,16 @@ pub(super) fn end_attempt(x: &mut Exchange, received_since_head: u64) {
 
 /// The same for one that was read at another time.
 pub(super) fn end_attempt_at(x: &mut Exchange, received_since_head: u64, now: Instant) {
-    if let Some(attempt) = x.upstream.last_mut()
-        && attempt.response_ms.is_none()
-    {
-        attempt.response_ms = Some(attempt.elapsed_ms(now));
-        attempt.bytes_received += received_since_head;
+    let Some(attempt) = x.upstream.last_mut().filter(|attempt| attempt.response_ms.is_none()) else { return };
+    attempt.response_ms = Some(attempt.elapsed_ms(now));
+    attempt.bytes_received += received_since_head;
+    if x.upstream_body.as_ref().is_some_and(UpstreamBody::has_excess) {
+        x.log(
+            Level::Warn,
+            format_args!(
+                "upstream sent more data than specified in \"Content-Length\" header while reading upstream"
+            ),
+        );
     }
 }
 
@@ -501,7 +517,10 @@ impl Sink<'_> {
                 }
                 failed => {
                     if let Err(e) = failed {
-                        x.log(Level::Info, format_args!("send() failed ({e}) while sending to client"));
+                        x.log(
+                            Level::Info,
+                            format_args!("send() failed {} while sending to client", OsError(&e)),
+                        );
                     }
                     return Err(Broken::Client { reset: false });
                 }

@@ -9,7 +9,7 @@
 //! Each stage works on one piece at a time, and the next piece is read when the client has taken what
 //! became of the one before: a body of any length costs bounded memory.
 
-use super::deliver::{Broken, Sink, end_attempt, fault_text, front, take_trailers};
+use super::deliver::{Broken, Sink, end_attempt, front, log_fault, take_trailers};
 use super::generation::Generation;
 use super::spool;
 use super::walk;
@@ -318,7 +318,7 @@ async fn from_upstream(x: &mut Exchange, mut sink: Option<&mut Sink<'_>>) -> Res
             }
             Err(fault) => {
                 end_attempt(x, raw_received);
-                x.log(Level::Error, format_args!("{} while reading upstream", fault_text(fault)));
+                log_fault(x, fault);
                 return Err(Broken::Source);
             }
         }

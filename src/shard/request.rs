@@ -13,6 +13,7 @@ use crate::base::limits::BUFFER_BYTES;
 use crate::base::process_settings::Level;
 use crate::http::{Framing, HeadLimits, Parsed, RequestFault, Version, uri};
 use crate::net::deadline::Alarm;
+use crate::net::error_log::OsError;
 use crate::net::h1_body::{Frame, H1Body};
 use crate::net::stream::Stream;
 use crate::pipeline::answer::Answer;
@@ -176,7 +177,12 @@ async fn read_head(x: &mut Exchange, stream: &Stream) -> Result<(), Unread> {
     let deadline = clock::now() + facts.client_header_timeout;
     loop {
         match x.head.parse(x.input.filled(), &limits) {
-            Ok(Parsed::Complete) => return Ok(()),
+            Ok(Parsed::Complete) => {
+                if x.head.ignored > 0 {
+                    log_dropped(x, &limits);
+                }
+                return Ok(());
+            }
             Ok(Parsed::Partial) => {}
             Err(fault) => return Err(Unread::Refused(refused_head(x, fault))),
         }
@@ -185,9 +191,7 @@ async fn read_head(x: &mut Exchange, stream: &Stream) -> Result<(), Unread> {
         let Ok((read, more)) = x.alarm.within(deadline, stream.read(Buffer::ordinary())).await else {
             x.log(
                 Level::Info,
-                format_args!(
-                    "client timed out (110: Connection timed out) while reading client request line"
-                ),
+                format_args!("client timed out (110: Connection timed out) while {}", x.head.action()),
             );
             if x.here.settings.reset_timedout_connection {
                 stream.reset_on_close();
@@ -204,16 +208,32 @@ async fn read_head(x: &mut Exchange, stream: &Stream) -> Result<(), Unread> {
                 }
                 x.log(
                     Level::Info,
-                    format_args!("client prematurely closed connection while reading client request line"),
+                    format_args!("client prematurely closed connection while {}", x.head.action()),
                 );
                 return Err(Unread::Gone(400));
             }
             Ok(_) => {}
             Err(e) => {
-                x.log(Level::Info, format_args!("recv() failed ({e}) while reading client request line"));
+                x.log(Level::Info, format_args!("recv() failed {} while {}", OsError(&e), x.head.action()));
                 return Err(Unread::Gone(400));
             }
         }
+    }
+}
+
+/// Says which fields were dropped for their names.
+#[cold]
+fn log_dropped(x: &Exchange, limits: &HeadLimits) {
+    let input = x.input.filled();
+    for field in x.head.dropped(input, limits) {
+        let name = String::from_utf8_lossy(field.name.of(input));
+        let value = String::from_utf8_lossy(field.value.of(input));
+        x.log(
+            Level::Info,
+            format_args!(
+                "client sent invalid header line: \"{name}: {value}\" while reading client request headers"
+            ),
+        );
     }
 }
 
@@ -275,6 +295,8 @@ fn begin(generation: &Rc<Generation>, site: usize, x: &mut Exchange, stream: &St
             x.uri_has_plus = normalised.plus;
         }
         Err(_) => {
+            // To nginx the line is wrong before it has read a field.
+            x.head.fields.clear();
             x.log(Level::Info, format_args!("client sent invalid request while reading client request line"));
             x.head_refused = true;
             return Err(400);

@@ -4,7 +4,7 @@
 //! Nothing of this is there until the client has kept an answer waiting for [`SPOOL_AFTER_MS`]. Then
 //! the reading becomes a future of its own, which is driven wherever the request waits for its client.
 
-use super::deliver::{Broken, Sink, end_attempt_at, fault_text, take_trailers};
+use super::deliver::{Broken, Sink, end_attempt_at, log_fault, take_trailers};
 use crate::base::buffer::Buffer;
 use crate::base::clock;
 use crate::base::limits::SPOOL_AFTER_MS;
@@ -209,7 +209,7 @@ impl Spool {
                     ),
                 ),
                 Note::Fault(fault) => {
-                    x.log(Level::Error, format_args!("{} while reading upstream", fault_text(fault)));
+                    log_fault(x, fault);
                 }
                 Note::Failed(error) => x.log(
                     Level::Crit,

@@ -132,6 +132,11 @@ impl Balancer {
         }
     }
 
+    /// Whether `peer` has failed so often that it is left alone for its `fail_timeout`.
+    pub fn is_disabled(&self, peer: usize, now: Instant) -> bool {
+        self.peers.borrow().get(peer).is_some_and(|peer| peer.is_out(now))
+    }
+
     /// How many peers there are.
     pub fn len(&self) -> usize {
         self.peers.borrow().len()

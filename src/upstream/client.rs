@@ -80,6 +80,7 @@ pub struct UpstreamBody {
     raw_received: u64,
     /// Parts are held back until a buffer is full (`proxy_buffering on`).
     gathered: bool,
+    excess: bool,
     /// What read a chunked body to its end, if trailer fields followed.
     trailers: Option<Box<Decoder>>,
 }
@@ -104,8 +105,14 @@ impl UpstreamBody {
             opened,
             raw_received: 0,
             gathered: false,
+            excess: false,
             trailers: None,
         }
+    }
+
+    /// More came than the framing of the body allows for.
+    pub fn has_excess(&self) -> bool {
+        self.excess
     }
 
     /// Parts are to be held back until a buffer is full.
@@ -188,6 +195,7 @@ impl UpstreamBody {
         let Some(mut body) = self.body.take() else { return };
         self.trailers = body.take_trailers();
         let (stream, ahead) = body.into_parts();
+        self.excess = !ahead.is_empty();
         // Bytes behind the answer belong to nothing that was asked: such a connection is not kept.
         if let (Some(pool), true) = (self.pool.take(), ahead.is_empty()) {
             pool.put(self.hold.peer(), Kept { stream, requests: self.requests, opened: self.opened });

@@ -15,6 +15,7 @@ mod browsers;
 mod clients;
 mod command_line;
 mod error_log;
+mod error_wording;
 mod files;
 mod flow;
 mod geo;

@@ -13,8 +13,9 @@ use crate::base::clock;
 use crate::base::limits::{BUFFER_BYTES, INTERIM_ANSWERS_MAX, RESPONSE_FIELDS_MAX, WATCH_CLIENT_AFTER_MS};
 use crate::base::process_settings::Level;
 use crate::features::resolver::ResolverRef;
-use crate::http::{Framing, HeadLimits, Method, Parsed};
+use crate::http::{Framing, HeadLimits, Method, Parsed, ResponseFault};
 use crate::net::deadline::{First, first};
+use crate::net::error_log::OsError;
 use crate::net::stream::{Quiet, Stream};
 use crate::pipeline::answer::Answer;
 use crate::pipeline::body::{RequestBody, Source};
@@ -199,7 +200,7 @@ impl Call<'_> {
                 Some(kept) => kept,
                 None => match self.connect(x, peer).await {
                     Ok(kept) => kept,
-                    Err(failure) => return self.failed(failure),
+                    Err(failure) => return self.failed(x, failure),
                 },
             };
             let now = clock::now();
@@ -212,8 +213,8 @@ impl Call<'_> {
                     self.sent = false;
                     continue;
                 }
-                Ended::Stale => return self.failed(Failure::Error),
-                Ended::Failed(failure) => return self.failed(failure),
+                Ended::Stale => return self.failed(x, Failure::Error),
+                Ended::Failed(failure) => return self.failed(x, failure),
                 other => return other,
             }
         }
@@ -230,12 +231,20 @@ impl Call<'_> {
         idempotent && !matches!(x.body, RequestBody::Consumed)
     }
 
-    fn failed(&mut self, failure: Failure) -> Ended {
-        if let Some(hold) = &mut self.hold {
-            let counts = !matches!(failure, Failure::Status(403 | 404));
-            hold.judge(if counts { Verdict::Failed } else { Verdict::Neutral });
+    fn failed(&mut self, x: &Exchange, failure: Failure) -> Ended {
+        let counts = !matches!(failure, Failure::Status(403 | 404));
+        let Some(mut hold) = self.hold.take() else { return Ended::Failed(failure) };
+        let peer = hold.peer();
+        hold.judge(if counts { Verdict::Failed } else { Verdict::Neutral });
+        drop(hold);
+        if counts && self.members.balancer.is_disabled(peer, clock::now()) {
+            let action = match x.upstream.attempts.last() {
+                Some(attempt) if attempt.connect_ms.is_none() => "connecting to upstream",
+                _ if self.sent => "reading response header from upstream",
+                _ => "sending request to upstream",
+            };
+            x.log(Level::Warn, format_args!("upstream server temporarily disabled while {action}"));
         }
-        self.hold = None;
         Ended::Failed(failure)
     }
 
@@ -258,11 +267,7 @@ impl Call<'_> {
                 Ok(Kept { stream, requests: 0, opened: clock::now() })
             }
             Ok(Err(e)) => {
-                let (code, text) = shown(&e);
-                x.log(
-                    Level::Error,
-                    format_args!("connect() failed ({code}: {text}) while connecting to upstream"),
-                );
+                log_connect(x, &self.members.group.peers[peer].address, &e);
                 Err(Failure::Error)
             }
             Err(_) => {
@@ -359,10 +364,7 @@ impl Call<'_> {
                         return self.answered(x, kept, input, clean);
                     }
                     Err(fault) => {
-                        x.log(
-                            Level::Error,
-                            format_args!("{} while reading response header from upstream", fault.message()),
-                        );
+                        log_fault(x, fault, input.filled());
                         return Ended::Failed(Failure::InvalidHeader);
                     }
                 }
@@ -445,10 +447,7 @@ impl Call<'_> {
         let framing = match x.upstream_head.framing(self.outgoing.method) {
             Ok(framing) => framing,
             Err(fault) => {
-                x.log(
-                    Level::Error,
-                    format_args!("{} while reading response header from upstream", fault.message()),
-                );
+                log_fault(x, fault, input.filled());
                 return Ended::Failed(Failure::InvalidHeader);
             }
         };
@@ -491,6 +490,33 @@ fn count_received(x: &mut Exchange, bytes: u64) {
     if let Some(attempt) = x.upstream.last_mut() {
         attempt.bytes_received += bytes;
     }
+}
+
+fn log_fault(x: &Exchange, fault: ResponseFault, input: &[u8]) {
+    let mut message = Vec::new();
+    x.upstream_head.explain(fault, input, &mut message);
+    x.log(Level::Error, format_args!("{}", String::from_utf8_lossy(&message)));
+}
+
+/// As nginx does, it names the address where the kernel refuses at once, and is graver about what a
+/// server that is down or away does not cause.
+fn log_connect(x: &Exchange, address: &Address, error: &io::Error) {
+    let code = error.raw_os_error().unwrap_or_default();
+    let level = match code {
+        libc::ECONNREFUSED
+        | libc::EAGAIN
+        | libc::ECONNRESET
+        | libc::ENETDOWN
+        | libc::ENETUNREACH
+        | libc::EHOSTDOWN
+        | libc::EHOSTUNREACH
+        | libc::ETIMEDOUT => Level::Error,
+        _ => Level::Crit,
+    };
+    let at_once = matches!(address, Address::Unix(_))
+        || !matches!(code, libc::ECONNREFUSED | libc::ECONNRESET | libc::ETIMEDOUT | libc::EHOSTUNREACH);
+    let to = if at_once { format!(" to {address}") } else { String::new() };
+    x.log(level, format_args!("connect(){to} failed {} while connecting to upstream", OsError(error)));
 }
 
 pub(super) fn timed_out(x: &Exchange, while_doing: &str) {

@@ -5,6 +5,7 @@ use crate::base::buffer::Buffer;
 use crate::base::process_settings::Level;
 use crate::conf::{Diagnostic, Scope};
 use crate::http::{Known, Version};
+use crate::net::error_log::OsError;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::template::Template;
 use crate::plan::builder::Builder;
@@ -73,7 +74,7 @@ pub async fn pass(settings: &ProxySettings, x: &mut Exchange, input: &Buffer) ->
             true
         }
         Ok((Err(e), _)) => {
-            x.log(Level::Info, format_args!("send() failed ({e}) while sending to client"));
+            x.log(Level::Info, format_args!("send() failed {} while sending to client", OsError(&e)));
             false
         }
         Err(_) => {
