@@ -85,6 +85,8 @@ pub fn with_exchange<T>(plan: &Plan, location: &str, look: impl FnOnce(&mut Exch
         local: Address::Ip(([127, 0, 0, 1], 8080).into()),
         started: Instant::now(),
         requests: Cell::new(1),
+        generation: Default::default(),
+        life: Default::default(),
     };
     let logs = void_logs(plan);
     runtime::run(Driver::Epoll, async {

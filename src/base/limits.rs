@@ -72,6 +72,10 @@ pub const POOL_SWEEP_MS: u64 = 1000;
 /// costs a turn of its own.
 pub const ACCEPTS_IN_FLIGHT: usize = 8;
 
+/// Milliseconds between two looks at a listening socket for a connection that nobody was woken for: the
+/// kernel wakes one accept, and that may have been one of a process that was just killed.
+pub const ACCEPT_LOOK_MS: u64 = 1000;
+
 /// Accepts in a row a listener makes after a failure before it waits.
 pub const ACCEPT_RETRY_MS: u64 = 500;
 

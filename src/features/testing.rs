@@ -97,6 +97,8 @@ impl Bench {
                 local: Address::Ip(address),
                 started: clock::now(),
                 requests: Cell::new(1),
+                generation: Default::default(),
+                life: Default::default(),
             };
             let zones = Zones::default().renewed(&plan.zones).unwrap_or_default();
             let facts = ShardFacts { shard: 0, shards: 1, logs: &Logs::default(), zones: &zones };

@@ -7,9 +7,10 @@ use crate::base::clock;
 pub use monoio::io::CancelHandle as StopHandle;
 use monoio::io::Canceller;
 use monoio::net::{TcpListener, UnixListener};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// A listening socket of this shard.
 pub enum Listener {
@@ -47,6 +48,19 @@ impl Listener {
                 Listener::Unix(UnixListener::from_std(std::os::unix::net::UnixListener::from(fd))?)
             }
         })
+    }
+
+    /// Whether a connection waits to be accepted.
+    pub fn has_waiting(&self) -> bool {
+        let socket = match self {
+            Listener::Tcp(tcp) => tcp.as_raw_fd(),
+            Listener::Unix(unix) => unix.as_raw_fd(),
+        };
+        // SAFETY: the descriptor is open as long as `self` is, which outlives the call.
+        let socket = unsafe { BorrowedFd::borrow_raw(socket) };
+        let mut look = [PollFd::new(&socket, PollFlags::IN)];
+        let found = rustix::event::poll(&mut look, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        found.is_ok_and(|count| count > 0)
     }
 
     /// Accepts one connection. Never drop this future: monoio 0.2.4 would leak the descriptor of a

@@ -28,6 +28,22 @@ pub struct Connection {
     pub started: Instant,
     /// Requests read from it so far.
     pub requests: Cell<u64>,
+    /// The number of the generation in force when it was accepted, or began its latest request.
+    pub generation: Cell<u64>,
+    /// Whether it may go on.
+    pub life: Cell<Life>,
+}
+
+/// Whether a connection may go on (`worker_shutdown_timeout`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Life {
+    /// It may.
+    #[default]
+    Goes,
+    /// It has to end: no more is read from the client.
+    Called,
+    /// It should have ended: its task is dropped.
+    Over,
 }
 
 impl Connection {

@@ -3,17 +3,17 @@
 use super::connection::{self, Accepted};
 use super::core::Shard;
 use crate::base::address::Address;
-use crate::base::limits::{ACCEPT_RETRY_MS, ACCEPTS_IN_FLIGHT};
+use crate::base::limits::{ACCEPT_LOOK_MS, ACCEPT_RETRY_MS, ACCEPTS_IN_FLIGHT};
 use crate::base::process_settings::Level;
 use crate::net::deadline;
 use crate::net::error_log::OsError;
-use crate::net::listener::{Listener, Stop};
+use crate::net::listener::{Listener, Stop, StopHandle};
 use crate::net::runtime::{self, Driver};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 /// One listening socket that this shard accepts on.
@@ -61,6 +61,10 @@ impl Loops {
                 let (stop, stopping) = (stop.handle(), stopping.clone());
                 runtime::spawn(accept_loop(shard.clone(), listener.clone(), address.clone(), stop, stopping));
             }
+            if shard.driver != Driver::Epoll {
+                let (stop, stopping) = (stop.handle(), stopping.clone());
+                runtime::spawn(watch(shard.clone(), Rc::downgrade(&listener), address, stop, stopping));
+            }
             self.running.insert(key, Running { stop, stopping });
         }
         for key in gone {
@@ -85,45 +89,77 @@ impl Loops {
     }
 }
 
+/// Takes what waits to be accepted while all accepts sleep. Under io_uring the kernel wakes one of those
+/// that wait on a socket; if that is one of a process that is being killed, the connection would stay
+/// in the queue until another one comes.
+async fn watch(
+    shard: Rc<Shard>,
+    listener: Weak<Listener>,
+    address: Rc<Address>,
+    stop: StopHandle,
+    stopping: Rc<Cell<bool>>,
+) {
+    loop {
+        deadline::sleep(Duration::from_millis(ACCEPT_LOOK_MS)).await;
+        // Between two looks it is the loops' socket only, and closed as soon as they end.
+        let Some(listener) = listener.upgrade() else { return };
+        if stopping.get() {
+            return;
+        }
+        if listener.has_waiting() {
+            let _counted = shard.accepting();
+            accept(&shard, &listener, &address, &stop, &stopping).await;
+        }
+    }
+}
+
 async fn accept_loop(
     shard: Rc<Shard>,
     listener: Rc<Listener>,
     address: Rc<Address>,
-    stop: crate::net::listener::StopHandle,
+    stop: StopHandle,
     stopping: Rc<Cell<bool>>,
 ) {
     let _counted = shard.accepting();
     while !stopping.get() {
-        match listener.accept(stop.clone()).await {
-            Ok((stream, peer)) => {
-                let generation = shard.generation();
-                let limit = generation.plan.worker_connections;
-                if shard.connections() >= limit {
-                    let message = format_args!("{limit} worker_connections are not enough");
-                    generation.error_log.write(Level::Alert, None, message);
-                    continue;
-                }
-                let site = generation.plan.listens.iter().position(|known| known.address == *address);
-                // A connection that was queued when the address left the configuration.
-                let Some(site) = site else { continue };
-                let accepted = Accepted { stream, peer, listen: address.clone(), site };
-                let open = shard.open();
-                let task = connection::run(shard.clone(), accepted, open);
-                runtime::spawn(super::panic::caught(shard.clone(), task));
+        accept(&shard, &listener, &address, &stop, &stopping).await;
+    }
+}
+
+/// Accepts one connection and starts its task; after a failure of the kernel's it pauses.
+async fn accept(
+    shard: &Rc<Shard>,
+    listener: &Listener,
+    address: &Rc<Address>,
+    stop: &StopHandle,
+    stopping: &Cell<bool>,
+) {
+    match listener.accept(stop.clone()).await {
+        Ok((stream, peer)) => {
+            let generation = shard.generation();
+            let limit = generation.plan.worker_connections;
+            if shard.connections() >= limit {
+                let message = format_args!("{limit} worker_connections are not enough");
+                generation.error_log.write(Level::Alert, None, message);
+                return;
             }
-            Err(_) if stopping.get() => return,
-            // The client was gone before it was accepted.
-            Err(e) if e.raw_os_error() == Some(libc::ECONNABORTED) => {}
-            Err(e) => {
-                let generation = shard.generation();
-                generation.error_log.write(
-                    Level::Crit,
-                    None,
-                    format_args!("accept4() failed {}", OsError(&e)),
-                );
-                drop(generation);
-                deadline::sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
-            }
+            let site = generation.plan.listens.iter().position(|known| known.address == **address);
+            // A connection that was queued when the address left the configuration.
+            let Some(site) = site else { return };
+            let accepted = Accepted { stream, peer, listen: address.clone(), site };
+            let open = shard.open();
+            let task = connection::run(shard.clone(), accepted, open);
+            runtime::spawn(super::panic::caught(shard.clone(), task));
+        }
+        Err(_) if stopping.get() => {}
+        // The client was gone before it was accepted.
+        Err(e) if e.raw_os_error() == Some(libc::ECONNABORTED) => {}
+        Err(e) => {
+            let generation = shard.generation();
+            let message = format_args!("accept4() failed {}", OsError(&e));
+            generation.error_log.write(Level::Crit, None, message);
+            drop(generation);
+            deadline::sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
         }
     }
 }

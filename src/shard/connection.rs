@@ -3,6 +3,7 @@
 use super::core::{Open, Shard, next_connection};
 use super::proxied;
 use super::request::{After, Arrived, serve};
+use super::term::while_it_lasts;
 use crate::base::address::Address;
 use crate::base::buffer::Buffer;
 use crate::base::clock;
@@ -41,7 +42,10 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
         local: local_address(&stream, &listen),
         started: clock::now(),
         requests: Cell::new(0),
+        generation: Cell::new(shard.generation_number()),
+        life: Default::default(),
     });
+    let enrolled = shard.roll.enrol(&stream, &connection).await;
     let (mut wait, is_proxied) = {
         let generation = shard.generation();
         let server = first_server(&generation, site, &connection.local);
@@ -67,7 +71,7 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
         match header.await {
             Some(rest) => ahead = rest,
             None => {
-                drop(open);
+                drop((enrolled, open));
                 return;
             }
         }
@@ -83,16 +87,16 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
         }
         // Boxed, so that a connection that waits costs little memory: one of the two allocations
         // of a request.
-        match Box::pin(serve(
+        let serving = Box::pin(serve(
             &shard,
             &connection,
             &listen,
             &stream,
             Arrived { bytes: ahead, pipelined },
             &mut alarm,
-        ))
-        .await
-        {
+        ));
+        connection.generation.set(shard.generation_number());
+        match while_it_lasts(&connection, serving).await.unwrap_or(After::Close) {
             After::KeepAlive { timeout, least: spared, rest } => {
                 connection.set_nodelay(&stream);
                 wait = timeout;
@@ -104,7 +108,7 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
     }
     // A line of an unbuffered log is on disk before the client can see the connection end.
     log_buffer::flush_turn();
-    drop(open);
+    drop((enrolled, open));
 }
 
 /// Waits for the next request's first bytes: for a short while with a buffer in hand, then without.

@@ -1,6 +1,7 @@
 //! What all tasks of one shard share: the generation in force, and what is open.
 
 use super::generation::Generation;
+use super::term::{self, Roll};
 use crate::base::address::Address;
 use crate::base::clock;
 use crate::base::limits::FREE_BUFFERS_MAX;
@@ -27,6 +28,10 @@ pub struct Shard {
     idle: RefCell<Vec<Option<IdleConnection>>>,
     free: RefCell<Vec<usize>>,
     quitting: Cell<bool>,
+    /// Counts the generations.
+    number: Cell<u64>,
+    /// Its open connections.
+    pub roll: Roll,
     /// Accept loops that have not ended.
     accepting: Cell<usize>,
     /// Connections that wait with a buffer in hand.
@@ -64,6 +69,8 @@ impl Shard {
             idle: RefCell::default(),
             free: RefCell::default(),
             quitting: Cell::new(false),
+            number: Cell::new(0),
+            roll: Roll::default(),
             accepting: Cell::new(0),
             hot: Cell::new(0),
         }
@@ -74,12 +81,19 @@ impl Shard {
         self.generation.borrow().clone()
     }
 
+    /// The number of the generation in force.
+    pub fn generation_number(&self) -> u64 {
+        self.number.get()
+    }
+
     /// Puts a new generation in force. Connections that wait go on with it, unless the address they
     /// came in by is gone.
-    pub fn switch(&self, generation: Generation) {
+    pub fn switch(self: &Rc<Self>, generation: Generation) {
         let next = Rc::new(generation);
         let old = self.generation.replace(next.clone());
         old.replace();
+        self.number.set(self.number.get() + 1);
+        term::begin(self, old.plan.process().shutdown_timeout, self.number.get());
         drop(old);
         exchange::forget_free();
         let gone = |listen: &Address| !next.plan.listens.iter().any(|known| known.address == *listen);
@@ -110,6 +124,11 @@ impl Shard {
     /// Whether nothing is open and nothing can be accepted any more.
     pub fn is_drained(&self) -> bool {
         self.connections.get() == 0 && self.accepting.get() == 0
+    }
+
+    /// Whether accepts are under way.
+    pub fn accepts(&self) -> bool {
+        self.accepting.get() > 0
     }
 
     /// Counts an accept loop for as long as the result lives.

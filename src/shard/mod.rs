@@ -13,6 +13,7 @@ mod panic;
 mod proxied;
 mod request;
 mod spool;
+mod term;
 mod tunnel;
 mod walk;
 
@@ -37,6 +38,10 @@ use std::time::Duration;
 
 /// How often a shard that quits looks whether its last connection has ended.
 const QUIT_LOOK: Duration = Duration::from_millis(10);
+
+/// How often, and how many times, a shard that is told to stop looks whether it still accepts.
+const STOP_LOOK: Duration = Duration::from_millis(1);
+const STOP_LOOKS: u32 = 50;
 
 /// Commands a shard may be behind with; the control plane sends one at a time.
 const COMMANDS_MAX: usize = 16;
@@ -295,17 +300,31 @@ async fn run(number: usize, driver: Driver, commands: flume::Receiver<Command>, 
                 loops.stop();
                 if let Some(shard) = &shard {
                     shard.quit();
+                    term::begin_for_all(shard);
                 }
                 break;
             }
             Command::Stop => {
-                log_buffer::flush_all();
+                loops.stop();
+                stopped(&shard).await;
                 return;
             }
         }
     }
     drain(&shard, &commands).await;
     log_buffer::flush_all();
+}
+
+/// Writes the logs out, and waits a moment for the accepts to be called off: sockets that the kernel
+/// holds for them stay bound after the process's end, to the surprise of the next one.
+async fn stopped(shard: &Option<Rc<Shard>>) {
+    log_buffer::flush_all();
+    for _ in 0..STOP_LOOKS {
+        if shard.as_ref().is_none_or(|shard| !shard.accepts()) {
+            return;
+        }
+        crate::net::deadline::sleep(STOP_LOOK).await;
+    }
 }
 
 /// Waits for the last connection to end, or for the order to stop.

@@ -7,6 +7,7 @@ use crate::base::clock;
 use crate::net::deadline::{Alarm, both};
 use crate::net::stream::Stream;
 use crate::pipeline::body::Source;
+use crate::pipeline::connection::{Connection, Life};
 use crate::pipeline::exchange::Exchange;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -38,8 +39,8 @@ pub async fn run(x: &mut Exchange, client: &Stream) -> Sent {
     };
     let activity = Cell::new(clock::now());
     let (up, down) = both(
-        pump(client, &server, from_client, timeout, &activity),
-        pump(&server, client, Buffer::default(), timeout, &activity),
+        pump(client, &server, from_client, timeout, &activity, &x.connection),
+        pump(&server, client, Buffer::default(), timeout, &activity, &x.connection),
     )
     .await;
     if let Some(attempt) = x.upstream.last_mut() {
@@ -56,7 +57,14 @@ pub async fn run(x: &mut Exchange, client: &Stream) -> Sent {
 
 /// Copies one direction until its end, and passes the end on. The wait takes no buffer; silence in
 /// both directions for `timeout` ends it. Returns the bytes copied.
-async fn pump(from: &Stream, to: &Stream, ahead: Buffer, timeout: Duration, activity: &Cell<Instant>) -> u64 {
+async fn pump(
+    from: &Stream,
+    to: &Stream,
+    ahead: Buffer,
+    timeout: Duration,
+    activity: &Cell<Instant>,
+    connection: &Connection,
+) -> u64 {
     let mut copied = 0;
     let mut alarm = Alarm::new(clock::now() + timeout);
     let mut buffer = ahead;
@@ -82,10 +90,11 @@ async fn pump(from: &Stream, to: &Stream, ahead: Buffer, timeout: Duration, acti
                 activity.set(clock::now());
                 buffer = back;
             }
-            _ => {
+            _ if connection.life.get() == Life::Goes => {
                 to.shutdown_write();
                 return copied;
             }
+            _ => break,
         }
     }
     // A broken or silent direction ends the other one too.

@@ -44,6 +44,7 @@ mod returns;
 mod rewrite;
 mod server_name;
 mod settings;
+mod shutdown_timeout;
 mod signals;
 mod static_files;
 mod syslog;

@@ -29,6 +29,7 @@ pub const DIRECTIVES: &[D] = &[
     D::new("error_log", MAIN.or(HSL), Arity::AtLeast(1), "file | stderr | syslog:server=address[,parameter=value] [debug | info | notice | warn | error | crit | alert | emerg]", "logs/error.log error", "Where errors are written, and from which level on.").inherit(Inherit::Together),
     D::new("worker_rlimit_core", MAIN, ONE, "size", "", "The worker's limit on the size of a core file (RLIMIT_CORE)."),
     D::new("worker_priority", MAIN, ONE, "number", "0", "The worker's nice value: from -20, the most urgent, to 20."),
+    D::new("worker_shutdown_timeout", MAIN, ONE, "time", "", "How long a worker that shuts down, and what a reload replaced, may take to finish; then its connections are closed."),
     D::new("working_directory", MAIN, ONE, "directory", "", "The worker's current directory."),
     D::new("env", MAIN, ONE, "variable[=value]", "TZ", "A variable of the environment that the worker, and a binary that takes over, keeps or is given.").inherit(Inherit::Together),
     D::new("pcre_jit", MAIN, FLAG, "on | off", "off", "Whether PCRE compiles to machine code.").accepted("it always does"),

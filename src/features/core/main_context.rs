@@ -7,6 +7,7 @@ use crate::base::process_settings::{
 use crate::conf::{Context, Diagnostic, Directive, Place, Scope};
 use crate::plan::builder::Builder;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// `worker_connections` when nothing is said.
 const WORKER_CONNECTIONS: u64 = 512;
@@ -61,7 +62,10 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(ProcessSetting
         priority: priority(scope)?,
         working_directory: scope.word("working_directory").map(PathBuf::from),
         environment: environment(scope)?,
-        shutdown_timeout: None,
+        shutdown_timeout: match scope.time_ms("worker_shutdown_timeout", 0)? {
+            0 => None,
+            ms => Some(Duration::from_millis(ms)),
+        },
         uses_stderr: false,
         error_logs: error_logs(scope, b)?,
     };
