@@ -17,6 +17,7 @@ pub mod resolver;
 pub mod rewrite;
 pub mod split_clients;
 pub mod static_files;
+pub mod try_files;
 pub mod upstream;
 pub mod variables;
 
@@ -45,6 +46,7 @@ pub const ALL: &[&Feature] = &[
     &auth_request::FEATURE,
     &limits::REQUESTS,
     &limits::CONNECTIONS,
+    &try_files::FEATURE,
     &proxy::FEATURE,
     &static_files::FEATURE,
     &gzip::precompressed::FEATURE,

@@ -51,6 +51,8 @@ pub struct Exchange {
     /// The path begins with the name of its location: not where `rewrite` changed it and the location
     /// stayed.
     pub uri_is_located: bool,
+    /// `try_files` has found a file behind an `alias` that is a whole path: the path goes behind it.
+    pub uri_extends_alias: bool,
     /// The server it belongs to, its number in the plan.
     pub server: usize,
     /// The head could not be read as a request; what follows on the connection means nothing.
@@ -230,6 +232,7 @@ impl Exchange {
         }
         self.uri_is_original = false;
         self.uri_is_located = true;
+        self.uri_extends_alias = false;
         self.internal = true;
     }
 
@@ -300,6 +303,7 @@ impl Recycled {
                 uri_is_quoted: false,
                 uri_has_plus: false,
                 uri_is_located: true,
+                uri_extends_alias: false,
                 server: 0,
                 head_refused: false,
                 in_error_page: false,
@@ -396,6 +400,7 @@ impl Exchange {
         self.uri_is_quoted = false;
         self.uri_has_plus = false;
         self.uri_is_located = true;
+        self.uri_extends_alias = false;
         self.head_refused = false;
         self.in_error_page = false;
         self.internal = false;

@@ -21,38 +21,51 @@ impl FilePath {
     /// # Errors
     /// The status to refuse the request with, logged: the path leaves what `alias` allows.
     pub fn of(x: &Exchange) -> Result<FilePath, u16> {
-        let mut path = FilePath(SPARE.take());
-        path.0.clear();
-        if !x.uri_is_located && !matches!(x.here.settings.root, Root::Root(_)) {
-            return Err(rewritten(x));
-        }
+        let mut path = FilePath::root_of(x)?;
         match &x.here.settings.root {
-            Root::Root(root) => {
-                root.write(x, &mut path.0);
-                path.0.extend_from_slice(&x.uri);
-            }
-            Root::AliasWhole(alias) => alias.write(x, &mut path.0),
-            Root::Alias(alias, replaced) => {
-                let Some(rest) = x.uri.get(*replaced..) else {
-                    return Err(rewritten(x));
-                };
-                alias.write(x, &mut path.0);
-                // `location /files { alias /data/; }` would let `/files../x` out of /data. nginx lets
-                // it; nobody means it.
-                if path.0.ends_with(b"/") && climbs(rest) {
-                    x.log(
-                        Level::Error,
-                        format_args!(
-                            "\"{}\" leaves the directory of \"alias\"",
-                            String::from_utf8_lossy(&x.uri)
-                        ),
-                    );
-                    return Err(403);
-                }
-                path.0.extend_from_slice(rest);
+            Root::AliasWhole(_) if !x.uri_extends_alias => {}
+            Root::Root(_) | Root::AliasWhole(_) => path.0.extend_from_slice(&x.uri),
+            Root::Alias(_, replaced) => {
+                let Some(rest) = x.uri.get(*replaced..) else { return Err(rewritten(x)) };
+                path.append(x, rest)?;
             }
         }
         Ok(path)
+    }
+
+    /// What `root` or `alias` of the exchange's location is for this request.
+    ///
+    /// # Errors
+    /// As [`FilePath::of`].
+    pub fn root_of(x: &Exchange) -> Result<FilePath, u16> {
+        let mut path = FilePath(SPARE.take());
+        path.0.clear();
+        let (directory, is_alias) = match &x.here.settings.root {
+            Root::Root(root) => (root, false),
+            Root::Alias(alias, _) | Root::AliasWhole(alias) => (alias, true),
+        };
+        if is_alias && !x.uri_is_located {
+            return Err(rewritten(x));
+        }
+        directory.write(x, &mut path.0);
+        Ok(path)
+    }
+
+    /// Appends a name to what [`FilePath::root_of`] gave.
+    ///
+    /// # Errors
+    /// As [`FilePath::of`].
+    pub fn append(&mut self, x: &Exchange, name: &[u8]) -> Result<(), u16> {
+        // `location /files { alias /data/; }` would let `/files../x` out of /data. nginx lets it;
+        // nobody means it.
+        let is_alias = matches!(x.here.settings.root, Root::Alias(..));
+        if is_alias && self.0.ends_with(b"/") && climbs(name) {
+            let uri = String::from_utf8_lossy(&x.uri);
+            x.log(Level::Error, format_args!("\"{uri}\" leaves the directory of \"alias\""));
+            return Err(403);
+        }
+        self.0.extend_from_slice(name);
+        Ok(())
     }
 
     /// The path itself.

@@ -326,7 +326,7 @@ fn stand_in(g: &Rc<Generation>, x: &mut Exchange, status: u16) -> Stop {
         x.keep_alive = false;
     }
     // Nobody is there to answer, or nginx does not answer: the log alone tells.
-    if matches!(status, 408 | 499) || x.client_gone {
+    if matches!(status, 408 | 444 | 499) || x.client_gone {
         x.answer.clear();
         x.answer.status = status;
         return Stop::Answer(Answer::Close);

@@ -49,6 +49,7 @@ mod signals;
 mod static_files;
 mod syslog;
 mod timeouts;
+mod try_files;
 mod upgrade;
 mod upstream_keepalive;
 mod upstreams;

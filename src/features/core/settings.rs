@@ -233,11 +233,8 @@ fn root(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Root, Diagnostic> {
         let alias = scope.here("alias").next();
         let root = scope.here("root").next();
         if let (Some(alias), Some(root)) = (alias, root) {
-            let (first, second) =
-                match (alias.place.file, alias.place.line) <= (root.place.file, root.place.line) {
-                    true => (alias, root),
-                    false => (root, alias),
-                };
+            let at = |wanted: &Directive| scope.body().iter().position(|line| std::ptr::eq(line, wanted));
+            let (first, second) = if at(alias) < at(root) { (alias, root) } else { (root, alias) };
             let (first, name) = (&first.name.text, &second.name.text);
             let message =
                 format!("\"{name}\" directive is duplicate, \"{first}\" directive was specified earlier");
@@ -246,7 +243,12 @@ fn root(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Root, Diagnostic> {
         if let Some(directive) = alias {
             let path = directory(directive, b)?;
             let regex = scope.directive().is_some_and(is_regex);
-            let replaced = location_name(&scope).len();
+            let name = location_name(&scope);
+            if name.starts_with('@') {
+                let message = "the \"alias\" directive cannot be used inside the named location";
+                return Err(scope.error(directive, message));
+            }
+            let replaced = name.len();
             return Ok(if regex { Root::AliasWhole(path) } else { Root::Alias(path, replaced) });
         }
         if let Some(directive) = root {
@@ -262,6 +264,13 @@ fn directory(directive: &Directive, b: &mut Builder<'_>) -> Result<Directory, Di
     let Some(word) = directive.args.first() else {
         return Err(b.directive_error(directive, "a path is missing"));
     };
+    for variable in ["document_root", "realpath_root"] {
+        if [format!("${variable}"), format!("${{{variable}}}")].iter().any(|used| word.text.contains(used)) {
+            let name = &directive.name.text;
+            let message = format!("the ${variable} variable cannot be used in the \"{name}\" directive");
+            return Err(b.directive_error(directive, message));
+        }
+    }
     if word.text.starts_with('$') {
         let mut prefix = b.path("").into_os_string().into_encoded_bytes();
         if prefix.last() != Some(&b'/') {
@@ -317,6 +326,11 @@ fn error_page(
     let Some((target, mut codes)) = directive.args.split_last() else {
         return Err(scope.error(directive, "invalid number of arguments in \"error_page\" directive"));
     };
+    if let [only] = codes
+        && only.text.starts_with('=')
+    {
+        return Err(invalid(only));
+    }
     let mut overwrite = None;
     if let Some((word, before)) = codes.split_last()
         && let Some(code) = word.text.strip_prefix('=')
@@ -333,13 +347,7 @@ fn error_page(
     let mut statuses = Vec::new();
     for word in codes {
         match word.text.parse::<u16>() {
-            Ok(499) => {
-                return Err(scope.error_at(
-                    directive,
-                    word,
-                    format!("value \"{}\" must be between 300 and 599", 499),
-                ));
-            }
+            Ok(499) => return Err(invalid(word)),
             Ok(status) if (300..=599).contains(&status) => statuses.push(status),
             Ok(status) => {
                 let message = format!("value \"{status}\" must be between 300 and 599");

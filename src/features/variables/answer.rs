@@ -12,7 +12,8 @@ const HTTP09_STATUS: u16 = 9;
 
 pub(super) fn status(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
     let status = match (x.answer.status, x.error_status) {
-        (0, Some(status)) => status,
+        // An error page has the status of its error, whatever made it.
+        (_, Some(status)) => status,
         (0, None) if x.version() == Version::Http09 => HTTP09_STATUS,
         (status, _) => status,
     };
