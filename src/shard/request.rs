@@ -11,7 +11,7 @@ use crate::base::buffer::Buffer;
 use crate::base::clock;
 use crate::base::limits::BUFFER_BYTES;
 use crate::base::process_settings::Level;
-use crate::http::{Framing, HeadLimits, Parsed, RequestFault, Version, uri};
+use crate::http::{Framing, HeadLimits, Method, Parsed, RequestFault, Version, uri};
 use crate::net::deadline::Alarm;
 use crate::net::error_log::OsError;
 use crate::net::h1_body::{Frame, H1Body};
@@ -265,6 +265,11 @@ fn refused_head(x: &mut Exchange, fault: RequestFault) -> u16 {
     x.head.explain(fault, x.input.filled(), &mut message);
     x.log(Level::Info, format_args!("{}", String::from_utf8_lossy(&message)));
     x.head_refused = true;
+    // The refusal of a HEAD has no body either, wherever its head went wrong.
+    let begun = x.input.filled().iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or_default();
+    if x.input.filled().get(begun..).is_some_and(|text| text.starts_with(b"HEAD ")) {
+        x.head.method = Method::Head;
+    }
     fault.status()
 }
 

@@ -332,3 +332,12 @@ fn bytes_of_another_protocol() {
             .contains("\"\\x16\\x03\\x01\\x02\\x00\\x01\\x00\\x01\\xFC\\x03\\x03\\x00\\x00\\x00\\x00\" 400")
     );
 }
+
+#[test]
+fn the_refusal_of_a_head_has_no_body() {
+    let server = Server::http("server { listen 127.0.0.1:%%PORT%%; location / { return 200 a; } }");
+    for request in ["HEAD * HTTP/1.1\r\nHost: a\r\n\r\n", "HEAD / HTTP/1.1\r\nHost: a b\r\n\r\n"] {
+        let text = server.exchange(request);
+        assert!(text.starts_with("HTTP/1.1 400 ") && text.ends_with("\r\n\r\n"), "{text}");
+    }
+}

@@ -187,3 +187,16 @@ fn limit_of_descriptors_and_affinity_of_the_worker() {
     });
     assert!(pinned, "no thread of the worker is pinned to CPU 0");
 }
+
+#[test]
+fn more_header_fields_than_the_default_may_be_allowed() {
+    if !since("1.29.8", "max_headers") {
+        return;
+    }
+    let conf = "max_headers 1500; large_client_header_buffers 4 16k;
+        server { listen 127.0.0.1:%%PORT%%; location / { return 200 a; } }";
+    let server = Server::http(conf);
+    let fields = |count: usize| format!("Host: a\r\n{}", "X-A: b\r\n".repeat(count));
+    assert_eq!(server.get_with("/", &fields(1400)).status(), 200);
+    assert_eq!(server.get_with("/", &fields(1600)).status(), 400);
+}

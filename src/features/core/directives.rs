@@ -118,6 +118,7 @@ pub const DIRECTIVES: &[D] = &[
     D::new("underscores_in_headers", HS, FLAG, "on | off", "off", "Whether header names may hold underscores."),
     D::new("max_headers", HS, ONE, "number", "1000", "Header fields a request may have."),
     // ---- answering ---------------------------------------------------------------------------------------
+    D::new("subrequest_output_buffer_size", HSL, ONE, "size", "4k|8k", "How much of a subrequest's answer is kept in memory for whoever asked for it.").accepted("nothing that is built asks for the text of an answer"),
     D::new("server_tokens", HSL, ONE, "on | off | build", "on", "Whether the version is shown in error pages and the Server field."),
     D::new("msie_padding", HSL, FLAG, "on | off", "on", "Whether error pages for MSIE and Chrome are made longer than the 512 bytes below which these show their own."),
     D::new("msie_refresh", HSL, FLAG, "on | off", "off", "Whether MSIE gets a page that sends it on instead of a redirect."),

@@ -18,6 +18,9 @@ use std::time::Duration;
 /// buffers a whole head.
 const HEAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+/// Most header fields a client may be allowed: what is kept of each is about 20 bytes, 2 MB in all.
+const FIELDS_MAX: u64 = 100_000;
+
 /// The types nginx knows without a `types` block.
 const DEFAULT_TYPES: &[(&str, &str)] = &[("html", "text/html"), ("gif", "image/gif"), ("jpg", "image/jpeg")];
 
@@ -177,13 +180,22 @@ fn server_facts(scope: &Scope<'_>) -> Result<ServerFacts, Diagnostic> {
         merge_slashes: scope.flag("merge_slashes", true)?,
         ignore_invalid_headers: scope.flag("ignore_invalid_headers", true)?,
         underscores_in_headers: scope.flag("underscores_in_headers", false)?,
-        max_headers: (scope.number("max_headers", REQUEST_FIELDS_MAX as u64)? as usize)
-            .min(REQUEST_FIELDS_MAX),
+        max_headers: max_headers(scope)?,
         client_header_timeout: time(scope, "client_header_timeout", 60_000)?,
         client_header_buffer_size: scope.size("client_header_buffer_size", 1024)? as usize,
         large_header_buffers: large_header_buffers as usize,
         large_header_buffer_size: large_header_buffer_size as usize,
     })
+}
+
+fn max_headers(scope: &Scope<'_>) -> Result<usize, Diagnostic> {
+    let number = scope.number("max_headers", REQUEST_FIELDS_MAX as u64)?;
+    match scope.one("max_headers") {
+        Some(directive) if number > FIELDS_MAX => {
+            Err(scope.error(directive, format!("\"max_headers\" of more than {FIELDS_MAX}")))
+        }
+        _ => Ok(number as usize),
+    }
 }
 
 /// `$server_name` as nginx shows it: `.example.com` without its dot, a regular expression with its
