@@ -22,6 +22,7 @@ mod daemon;
 mod data_plane;
 mod engine;
 mod environment;
+mod folders;
 mod link;
 mod listeners;
 mod load;

@@ -35,6 +35,7 @@ pub struct Builder<'a> {
     layout: Layout,
     pub(super) workers: Vec<Worker>,
     pub(super) log_files: Vec<PathBuf>,
+    pub(super) temp_folders: Vec<PathBuf>,
     pub(super) zones: Vec<ZoneSpec>,
     /// Places that Access gives a value in the open location.
     known_late: Vec<usize>,
@@ -79,6 +80,7 @@ impl<'a> Builder<'a> {
             layout: Layout::default(),
             workers: Vec::new(),
             log_files: Vec::new(),
+            temp_folders: Vec::new(),
             zones: Vec::new(),
             known_late: Vec::new(),
             locations: Vec::new(),
@@ -385,6 +387,13 @@ impl<'a> Builder<'a> {
     /// The zone of this name that was asked for.
     pub fn known_zone(&self, name: &str) -> Option<&ZoneSpec> {
         self.zones.iter().find(|known| known.name == name)
+    }
+
+    /// Asks for a folder for temporary files, which the worker can write to.
+    pub fn temp_folder(&mut self, path: &Path) {
+        if !self.temp_folders.iter().any(|known| known == path) {
+            self.temp_folders.push(path.to_owned());
+        }
     }
 
     // ---- the open location --------------------------------------------------------------------

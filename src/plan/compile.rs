@@ -66,6 +66,7 @@ pub fn compile(
         worker_connections,
         listens,
         log_files: b.log_files,
+        temp_folders: b.temp_folders,
         sites,
         servers,
         locations: b.locations,

@@ -89,6 +89,8 @@ pub struct Plan {
     pub listens: Vec<Listen>,
     /// Every log file to open; absolute, once.
     pub log_files: Vec<PathBuf>,
+    /// Every folder for temporary files; absolute, once.
+    pub temp_folders: Vec<PathBuf>,
     /// What each listening socket serves; in the order of `listens`.
     pub sites: Vec<Site>,
     /// The servers.

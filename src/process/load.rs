@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::os::User;
-use super::{cpu, logs, privileges};
+use super::{cpu, folders, logs, privileges};
 use crate::base::process_settings::{Level, ProcessSettings};
 use crate::conf::{Diagnostic, Disk, Recorder, Snapshot, Sources};
 use crate::net::error_log::ErrorLog;
@@ -42,7 +42,7 @@ impl Configuration {
         self.plan.process()
     }
 
-    /// Opens the logs and looks up the user: what can fail before a socket is touched.
+    /// Opens the logs, looks up the user and makes its folders: what can fail before a socket is touched.
     ///
     /// # Errors
     /// The reason is logged.
@@ -52,6 +52,7 @@ impl Configuration {
         let failed = |message: String| log!(log, Emerg, "{message}");
         let user = privileges::worker_user(&settings, log).map_err(failed)?;
         let logs = logs::open(self.plan.log_files()).map_err(failed)?;
+        folders::make(&self.plan.temp_folders, user.as_ref(), log);
         Ok(Prepared { settings, user, shards, logs })
     }
 }

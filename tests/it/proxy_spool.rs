@@ -1,6 +1,8 @@
 //! Answers that clients take more slowly than the upstream sends them: `proxy_buffers`,
 //! `proxy_max_temp_file_size` and what belongs to them.
 
+use std::os::unix::fs::MetadataExt;
+
 use crate::harness::*;
 
 /// Bytes of an answer: more than what the sockets on both sides of a server hold.
@@ -230,4 +232,15 @@ fn a_folder_that_is_none_slows_the_upstream() {
     let mut slow = stalled(&server);
     server.wait_log("a temporary file failed (2: No such file or directory) while reading upstream");
     assert_large(&slow.rest());
+}
+
+#[test]
+fn the_folders_are_the_workers_own() {
+    let up = Upstream::ok("");
+    let server = server(&up, "proxy_temp_path answers; client_body_temp_path %%DIR%%/bodies;");
+    let of_worker = std::fs::metadata(format!("/proc/{}", server.pids().last().unwrap())).unwrap().uid();
+    for folder in ["answers", "bodies"] {
+        let facts = std::fs::metadata(server.path(folder)).unwrap();
+        assert_eq!((facts.uid(), facts.mode() & 0o777), (of_worker, 0o700), "{folder}");
+    }
 }

@@ -58,6 +58,10 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
     let Some((directive, word)) = pass else { return look_for_faults(scope, b) };
     let target = target(scope, directive, word, b)?;
     let settings = settings(scope, target, b)?;
+    // What a client sends may be too large for memory, and what it takes too slowly.
+    let bodies = b.settings().client_body_temp_path.clone();
+    b.temp_folder(&bodies);
+    spool::ask_for_folder(scope, b)?;
     let name_ends_in_slash = b.settings().name.ends_with('/');
     b.settings().auto_redirect = name_ends_in_slash;
     b.waiting(Phase::Content, ProxyStep { settings: Arc::new(settings) });

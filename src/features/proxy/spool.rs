@@ -7,6 +7,7 @@ use crate::pipeline::local::Slot;
 use crate::pipeline::passing::SpoolRules;
 use crate::plan::builder::Builder;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 /// `proxy_buffers` when nothing is said: how many, and bytes of each.
@@ -58,13 +59,11 @@ pub(super) fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Slot<Rc<
     if file_max > 0 && file_max < least {
         too_small("proxy_max_temp_file_size", "equal to zero to disable temporary files usage or must be")?;
     }
-    let folder = scope.word("proxy_temp_path");
-    let default = if b.origin().is_debian() { "/var/lib/nginx/proxy" } else { "proxy_temp" };
     let rules = SpoolRules {
         memory_bytes: usize::try_from(all).unwrap_or(usize::MAX),
         file_max,
         write_bytes: usize::try_from(write).unwrap_or(usize::MAX),
-        folder: b.path(folder.unwrap_or(default)),
+        folder: folder(scope, b),
     };
     if let Some(slot) = b.store::<Known>().0.get(&rules) {
         return Ok(*slot);
@@ -73,6 +72,23 @@ pub(super) fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Slot<Rc<
     let slot = b.reserve(move |_| Rc::new(made.clone()));
     b.store::<Known>().0.insert(rules, slot);
     Ok(slot)
+}
+
+fn folder(scope: &Scope<'_>, b: &Builder<'_>) -> PathBuf {
+    let default = if b.origin().is_debian() { "/var/lib/nginx/proxy" } else { "proxy_temp" };
+    b.path(scope.word("proxy_temp_path").unwrap_or(default))
+}
+
+/// Has the folder made before the worker starts, where answers may come to it.
+///
+/// # Errors
+/// A wrong `proxy_max_temp_file_size`.
+pub(super) fn ask_for_folder(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
+    if scope.size("proxy_max_temp_file_size", FILE_MAX)? > 0 {
+        let folder = folder(scope, b);
+        b.temp_folder(&folder);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
