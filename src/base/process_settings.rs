@@ -127,6 +127,8 @@ pub struct ProcessSettings {
     pub environment: Vec<Variable>,
     /// `worker_shutdown_timeout`: how long what is old may go on; `None` for as long as it likes.
     pub shutdown_timeout: Option<Duration>,
+    /// Some `proxy_bind` is `transparent`: the worker keeps the right to send from any address.
+    pub transparent: bool,
     /// Some `error_log`, at any level, names stderr: it is then not redirected to a file.
     pub uses_stderr: bool,
     /// The main context's `error_log` lines, default applied (never empty).

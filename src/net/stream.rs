@@ -11,7 +11,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, So
 use std::cell::UnsafeCell;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
@@ -81,18 +81,12 @@ impl Stream {
         connected
     }
 
-    /// Connects over TCP from an address of this host; port 0 takes any.
+    /// Connects over TCP from the address that the socket is bound to.
     ///
     /// # Errors
-    /// The kernel's socket(2), bind(2) and connect(2) errors.
-    pub async fn connect_tcp_from(from: SocketAddr, to: SocketAddr) -> io::Result<Stream> {
-        let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-        if from.port() == 0 {
-            port_when_connected(socket.as_fd());
-        }
-        rustix::net::bind(&socket, &from)?;
+    /// The kernel's connect(2) errors.
+    pub async fn connect_bound(bound: Bound, to: SocketAddr) -> io::Result<Stream> {
+        let Bound(socket) = bound;
         match rustix::net::connect(&socket, &to) {
             Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {}
             Err(e) => return Err(e.into()),
@@ -335,17 +329,50 @@ impl From<UnixStream> for Stream {
     }
 }
 
-/// Lets a bound socket get its port when it is connected: one of all that are free towards that peer,
-/// instead of one that is free towards all (ip(7), IP_BIND_ADDRESS_NO_PORT).
-fn port_when_connected(socket: BorrowedFd<'_>) {
+/// A TCP socket that has its own address and is not connected yet.
+pub struct Bound(OwnedFd);
+
+/// Why an address could not be had: the call that failed, and its error.
+pub type BindFailure = (&'static str, io::Error);
+
+impl Bound {
+    /// A socket with this address; port 0 takes any that is free. `transparent`: the address need not
+    /// be this host's (ip(7), IP_TRANSPARENT), which takes a right that few have.
+    ///
+    /// # Errors
+    /// The call that failed, and the kernel's socket(2), setsockopt(2) and bind(2) errors.
+    pub fn to(from: SocketAddr, transparent: bool) -> Result<Bound, BindFailure> {
+        let v4 = from.is_ipv4();
+        let family = if v4 { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)
+            .map_err(|error| ("socket()", error.into()))?;
+        if transparent && v4 {
+            switch_on(socket.as_fd(), libc::IPPROTO_IP, libc::IP_TRANSPARENT)
+                .map_err(|error| ("setsockopt(IP_TRANSPARENT)", error))?;
+        } else if transparent {
+            switch_on(socket.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT)
+                .map_err(|error| ("setsockopt(IPV6_TRANSPARENT)", error))?;
+        }
+        if from.port() == 0 {
+            // It gets its port when it is connected: one of all that are free towards that peer,
+            // instead of one that is free towards all. A kernel that does not know the option
+            // leaves it at fewer ports.
+            let _ = switch_on(socket.as_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT);
+        }
+        rustix::net::bind(&socket, &from).map_err(|error| ("bind()", error.into()))?;
+        Ok(Bound(socket))
+    }
+}
+
+/// Switches an option of a socket on.
+fn switch_on(socket: BorrowedFd<'_>, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
     let len = std::mem::size_of::<libc::c_int>() as libc::socklen_t;
     let value = std::ptr::addr_of!(on).cast();
     // SAFETY: `value` points to `len` bytes that live until the call returns; the descriptor is open.
-    // A kernel that does not know the option leaves it at fewer ports.
-    let _ = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, value, len)
-    };
+    let done = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, value, len) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// A buffer whose spare part the kernel fills.

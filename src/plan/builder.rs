@@ -34,6 +34,7 @@ pub struct Builder<'a> {
     stores: AHashMap<TypeId, Box<dyn Any>>,
     layout: Layout,
     pub(super) workers: Vec<Worker>,
+    pub(super) transparent: bool,
     pub(super) log_files: Vec<PathBuf>,
     pub(super) temp_folders: Vec<PathBuf>,
     pub(super) zones: Vec<ZoneSpec>,
@@ -79,6 +80,7 @@ impl<'a> Builder<'a> {
             stores: AHashMap::new(),
             layout: Layout::default(),
             workers: Vec::new(),
+            transparent: false,
             log_files: Vec::new(),
             temp_folders: Vec::new(),
             zones: Vec::new(),
@@ -345,6 +347,11 @@ impl<'a> Builder<'a> {
         make: impl Fn(&ShardFacts<'_>) -> T + Send + Sync + 'static,
     ) -> Slot<T> {
         self.layout.reserve(make)
+    }
+
+    /// Asks for the right to send from addresses that are not this host's.
+    pub fn send_from_any_address(&mut self) {
+        self.transparent = true;
     }
 
     /// Asks the control plane to do something for as long as the configuration is in use. The work must

@@ -57,6 +57,7 @@ pub fn compile(
         return Err(error);
     }
     let to_stderr = |lines: &[ErrorLog]| lines.iter().any(|line| line.target == LogTarget::Stderr);
+    process.transparent = b.transparent;
     process.uses_stderr =
         to_stderr(&process.error_logs) || b.locations.iter().any(|place| to_stderr(&place.error_logs));
     let (listens, sites) = listen::fold(sites);

@@ -131,6 +131,7 @@ mod tests {
             working_directory: None,
             environment: Vec::new(),
             shutdown_timeout: None,
+            transparent: false,
             uses_stderr: false,
             error_logs: Vec::new(),
         }

@@ -4,6 +4,7 @@ use std::io;
 
 use rustix::process::{DumpableBehavior, Pid, Resource, Rlimit};
 use rustix::process::{geteuid, getrlimit, prlimit, set_dumpable_behavior, setpriority_process, setrlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_keep_capabilities};
 
 use super::environment;
 use super::os::{self, User};
@@ -44,16 +45,28 @@ pub fn worker_user(settings: &ProcessSettings, log: &ErrorLog) -> Result<Option<
     Ok(Some(user))
 }
 
-/// Gives up root for `user`, for good, and lets the process dump core again.
+/// Gives up root for `user`, for good, but for the right to send from any address if that is wanted, and lets the process dump core again.
 ///
 /// # Errors
 /// The message for the log; the process must not go on.
-fn become_user(user: &User, log: &ErrorLog) -> Result<(), String> {
+fn become_user(user: &User, transparent: bool, log: &ErrorLog) -> Result<(), String> {
     let failed = |call: String| move |error: io::Error| format!("{call} failed {}", OsError(&error));
     os::set_group(user.gid).map_err(failed(format!("setgid({})", user.gid)))?;
     os::set_supplementary_groups(&user.name, user.gid)
         .map_err(failed(format!("initgroups({}, {})", user.name, user.gid)))?;
+    // Root that stays root keeps its rights anyway.
+    let transparent = transparent && user.uid != 0;
+    if transparent {
+        set_keep_capabilities(true)
+            .map_err(|error| failed("prctl(PR_SET_KEEPCAPS, 1)".to_owned())(error.into()))?;
+    }
     os::set_user(user.uid).map_err(failed(format!("setuid({})", user.uid)))?;
+    if transparent {
+        // Of root's rights the one that IP_TRANSPARENT wants (ip(7)); the threads to come have it too.
+        let kept = CapabilitySet::NET_RAW;
+        let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+        set_capabilities(None, sets).map_err(|error| failed("capset()".to_owned())(error.into()))?;
+    }
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::Dumpable) {
         log!(log, Alert, "prctl(PR_SET_DUMPABLE) failed {}", OsError(&error.into()));
     }
@@ -100,7 +113,7 @@ pub fn become_worker(
         log!(log, Alert, "setrlimit(RLIMIT_CORE, {bytes}) failed {}", OsError(&error.into()));
     }
     if let Some(user) = user {
-        become_user(user, log).map_err(|message| (Level::Emerg, message))?;
+        become_user(user, settings.transparent, log).map_err(|message| (Level::Emerg, message))?;
     }
     let Some(directory) = &settings.working_directory else { return Ok(()) };
     std::env::set_current_dir(directory).map_err(|error| {

@@ -176,6 +176,7 @@ impl Master {
         let count = cpu::shard_count(before).min(now.shards);
         *user != now.user
             || before.environment != settings.environment
+            || before.transparent != settings.transparent
             || before.working_directory != settings.working_directory
             || before.priority != settings.priority
             // Threads stay where they are pinned.
@@ -318,6 +319,7 @@ fn log_deferred(before: &ProcessSettings, now: &ProcessSettings, log: &ErrorLog)
     let alone = [
         ("user", before.user != now.user),
         ("env", before.environment != now.environment),
+        ("proxy_bind ... transparent", before.transparent != now.transparent),
         ("working_directory", before.working_directory != now.working_directory),
         ("worker_priority", before.priority != now.priority),
         ("worker_cpu_affinity", before.affinity != now.affinity),

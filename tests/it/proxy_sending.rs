@@ -2,6 +2,8 @@
 //! part, and what comes before and behind.
 
 use crate::harness::*;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::time::Instant;
 
 fn before(up: &Upstream, directives: &str) -> Server {
@@ -149,16 +151,65 @@ fn connections_come_from_an_address() {
 fn address_that_is_not_ours_is_an_error() {
     let up = Upstream::ok("");
     let server = before(&up, "proxy_bind 192.0.2.1;");
-    assert_eq!(server.get("/").status(), if program().is_octroi() { 502 } else { 500 });
+    assert_eq!(server.get("/").status(), 500);
+    server.wait_log("[crit] ");
+    server.wait_log(
+        "bind(192.0.2.1) failed (99: Cannot assign requested address) while connecting to upstream",
+    );
     let wrong = |directive: &str| {
         let conf = format!("server {{ listen 127.0.0.1:%%PORT%%; location / {{ {directive} }} }}");
         Setup::http(&conf).refused()
     };
     assert!(wrong("proxy_bind nowhere;").contains("invalid address \"nowhere\""));
     assert!(wrong("proxy_bind 127.0.0.1 sideways;").contains("invalid parameter \"sideways\""));
-    if program().is_octroi() {
-        assert!(wrong("proxy_bind 127.0.0.1 transparent;").contains("not supported"));
+}
+
+#[test]
+fn any_address_takes_a_right() {
+    let up = Upstream::ok("");
+    let mut server = before(&up, "proxy_bind 127.0.0.9 transparent;");
+    server.allow_alerts();
+    assert_eq!(server.get("/").status(), 500);
+    server.wait_log("[alert] ");
+    server.wait_log(
+        "setsockopt(IP_TRANSPARENT) failed (1: Operation not permitted) while connecting to upstream",
+    );
+}
+
+#[test]
+fn a_worker_of_root_may_send_from_any_address() {
+    if !as_root("only root can give the worker the right to send from any address") {
+        return;
     }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let origin = std::thread::spawn(move || {
+        let (mut stream, from) = listener.accept().unwrap();
+        let mut bytes = [0; 1024];
+        let _ = stream.read(&mut bytes).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nin").unwrap();
+        from.ip().to_string()
+    });
+    let mut server = Setup::whole(
+        "user nobody nogroup; daemon off; pid %%DIR%%/nginx.pid; error_log %%DIR%%/error.log info;
+         events { } http { access_log off;
+            server { listen 127.0.0.1:%%PORT%%; location / {
+                proxy_bind $arg_from transparent; proxy_pass http://%%UP%%; } } }",
+    )
+    .put("UP", address)
+    .prepare();
+    server.keep_root();
+    server.launch();
+    assert_eq!(server.get("/?from=127.0.0.9").text(), "in");
+    assert_eq!(origin.join().unwrap(), "127.0.0.9");
+    // Of root's rights the worker has this one, CAP_NET_RAW, and no other (capabilities(7)).
+    let rights = |pid: u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap().trim();
+        u64::from_str_radix(line, 16).unwrap()
+    };
+    let workers = server.pids().into_iter().filter(|pid| *pid != server.pid());
+    assert_eq!(workers.map(rights).collect::<Vec<_>>(), [1 << 13]);
 }
 
 #[test]

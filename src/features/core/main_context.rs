@@ -66,6 +66,7 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(ProcessSetting
             0 => None,
             ms => Some(Duration::from_millis(ms)),
         },
+        transparent: false,
         uses_stderr: false,
         error_logs: error_logs(scope, b)?,
     };

@@ -250,10 +250,17 @@ impl Call<'_> {
 
     async fn connect(&self, x: &mut Exchange, peer: usize) -> Result<Kept, Failure> {
         let deadline = clock::now() + self.settings.connect_timeout;
-        let from = self.settings.bind.as_ref().and_then(|bind| bind.address(x));
-        let connected = match &self.members.group.peers[peer].address {
-            Address::Ip(ip) if let Some(from) = from => {
-                x.alarm.within(deadline, Stream::connect_tcp_from(from, *ip)).await
+        let address = &self.members.group.peers[peer].address;
+        let bound = match &self.settings.bind {
+            // No other server could be reached from there either.
+            Some(bind) if matches!(address, Address::Ip(_)) => {
+                bind.socket(x).map_err(|()| Failure::Status(500))?
+            }
+            _ => None,
+        };
+        let connected = match address {
+            Address::Ip(ip) if let Some(bound) = bound => {
+                x.alarm.within(deadline, Stream::connect_bound(bound, *ip)).await
             }
             Address::Ip(ip) => x.alarm.within(deadline, Stream::connect_tcp(*ip)).await,
             Address::Unix(path) => x.alarm.within(deadline, Stream::connect_unix(path)).await,

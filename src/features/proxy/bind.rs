@@ -2,13 +2,21 @@
 
 use crate::base::process_settings::Level;
 use crate::conf::{Diagnostic, Scope};
+use crate::net::error_log::OsError;
+use crate::net::stream::Bound;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::template::Template;
 use crate::plan::builder::Builder;
 use std::net::{IpAddr, SocketAddr};
 
 /// Where connections come from.
-pub enum Bind {
+pub struct Bind {
+    from: From,
+    /// The address need not be this host's.
+    transparent: bool,
+}
+
+enum From {
     /// An address that the configuration names.
     Fixed(SocketAddr),
     /// One made of variables.
@@ -19,35 +27,59 @@ impl Bind {
     /// From the configuration; `None` leaves it to the system.
     ///
     /// # Errors
-    /// No address, or one that is not this host's (`transparent`).
+    /// No address, or an unknown parameter.
     pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Option<Bind>, Diagnostic> {
         let Some(directive) = scope.one("proxy_bind") else { return Ok(None) };
         let Some((word, rest)) = directive.args.split_first() else { return Ok(None) };
         if word.text == "off" && rest.is_empty() {
             return Ok(None);
         }
-        if let Some(parameter) = rest.first() {
-            let message = match parameter.text.as_str() {
-                "transparent" => "\"proxy_bind ... transparent\" is not supported by Octroi".to_owned(),
-                other => format!("invalid parameter \"{other}\""),
-            };
-            return Err(scope.error_at(directive, parameter, message));
+        let from = match word.text.contains('$') {
+            true => From::Variable(b.template(word)?),
+            false => match address(word.text.as_bytes()) {
+                Some(address) => From::Fixed(address),
+                None => {
+                    let message = format!("invalid address \"{}\"", word.text);
+                    return Err(scope.error_at(directive, word, message));
+                }
+            },
+        };
+        let transparent = match rest.first() {
+            None => false,
+            Some(parameter) if parameter.text == "transparent" => true,
+            Some(other) => {
+                let message = format!("invalid parameter \"{}\"", other.text);
+                return Err(scope.error_at(directive, other, message));
+            }
+        };
+        if transparent {
+            b.send_from_any_address();
         }
-        if word.text.contains('$') {
-            return Ok(Some(Bind::Variable(b.template(word)?)));
-        }
-        match address(word.text.as_bytes()) {
-            Some(address) => Ok(Some(Bind::Fixed(address))),
-            None => Err(scope.error_at(directive, word, format!("invalid address \"{}\"", word.text))),
-        }
+        Ok(Some(Bind { from, transparent }))
     }
 
-    /// The address for this request. An empty value leaves it to the system; so does a wrong one,
-    /// which is logged.
-    pub fn address(&self, x: &Exchange) -> Option<SocketAddr> {
-        let template = match self {
-            Bind::Fixed(address) => return Some(*address),
-            Bind::Variable(template) => template,
+    /// A socket for this request, with its address. `None` leaves that to the system: for an empty
+    /// value, and for a wrong one, which is logged.
+    ///
+    /// # Errors
+    /// The address cannot be had, which is logged.
+    pub fn socket(&self, x: &Exchange) -> Result<Option<Bound>, ()> {
+        let Some(from) = self.address(x) else { return Ok(None) };
+        Bound::to(from, self.transparent).map(Some).map_err(|(call, error)| {
+            let (level, call) = match call {
+                "bind()" if from.port() == 0 => (Level::Crit, format!("bind({})", from.ip())),
+                "bind()" => (Level::Crit, format!("bind({from})")),
+                call => (Level::Alert, call.to_owned()),
+            };
+            let error = OsError(&error);
+            x.log(level, format_args!("{call} failed {error} while connecting to upstream"));
+        })
+    }
+
+    fn address(&self, x: &Exchange) -> Option<SocketAddr> {
+        let template = match &self.from {
+            From::Fixed(address) => return Some(*address),
+            From::Variable(template) => template,
         };
         let value = template.value(x);
         let found = address(&value);
@@ -60,7 +92,7 @@ impl Bind {
 
     /// Whether all requests come from one address.
     pub fn is_fixed(&self) -> bool {
-        matches!(self, Bind::Fixed(_))
+        matches!(self.from, From::Fixed(_))
     }
 }
 

@@ -48,7 +48,7 @@ pub const DIRECTIVES: &[D] = &[
     D::new("proxy_force_ranges", HSL, FLAG, "on | off", "off", "Whether a part of an answer is sent to clients that ask for it, whatever the upstream says."),
     D::new("proxy_limit_rate", HSL, ONE, "rate", "0", "Bytes a second an answer is read at, with proxy_buffering on; 0 for any; variables are allowed."),
     D::new("proxy_socket_keepalive", HSL, FLAG, "on | off", "off", "Whether connections to upstreams have TCP keepalive (SO_KEEPALIVE)."),
-    D::new("proxy_bind", HSL, Arity::Between(1, 2), "address | off", "", "The address that connections to upstreams come from; variables are allowed."),
+    D::new("proxy_bind", HSL, Arity::Between(1, 2), "address [transparent] | off", "", "The address that connections to upstreams come from; variables are allowed. With transparent it need not be this host's."),
     D::new("proxy_pass_trailers", HSL, FLAG, "on | off", "off", "Whether the trailer fields of an answer are passed on."),
     D::new("early_hints", HSL, Arity::AtLeast(1), "string ...", "", "Passes 103 answers of an upstream on, if at least one of the strings is neither empty nor 0."),
     D::new("proxy_ignore_client_abort", HSL, FLAG, "on | off", "off", "Whether an upstream is waited for when the client has gone."),
