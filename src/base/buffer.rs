@@ -5,7 +5,10 @@
 //! | consumed |  filled  |   spare   |
 //! ```
 
-use super::limits::{BUFFER_BYTES, FREE_BUFFERS_MAX, FREE_LARGE_BUFFERS_MAX, LARGE_BUFFER_BYTES};
+use super::limits::{
+    BUFFER_BYTES, FREE_BUFFERS_MAX, FREE_LARGE_BUFFERS_MAX, FREE_SMALL_BUFFERS_MAX, LARGE_BUFFER_BYTES,
+    SMALL_BUFFER_BYTES,
+};
 use std::cell::RefCell;
 
 /// A fixed-size byte buffer with a filled window. Dropped, its memory goes back to the free list
@@ -18,15 +21,23 @@ pub struct Buffer {
 }
 
 thread_local! {
-    static FREE: RefCell<FreeLists> = const { RefCell::new(FreeLists { ordinary: Vec::new(), large: Vec::new() }) };
+    static FREE: RefCell<FreeLists> =
+        const { RefCell::new(FreeLists { small: Vec::new(), ordinary: Vec::new(), large: Vec::new() }) };
 }
 
 struct FreeLists {
+    small: Vec<Box<[u8]>>,
     ordinary: Vec<Box<[u8]>>,
     large: Vec<Box<[u8]>>,
 }
 
 impl Buffer {
+    /// A small buffer ([`SMALL_BUFFER_BYTES`]).
+    pub fn small() -> Buffer {
+        let bytes = FREE.with(|free| free.borrow_mut().small.pop());
+        Buffer::over(bytes.unwrap_or_else(|| zeroed(SMALL_BUFFER_BYTES)))
+    }
+
     /// An ordinary buffer ([`BUFFER_BYTES`]).
     pub fn ordinary() -> Buffer {
         let bytes = FREE.with(|free| free.borrow_mut().ordinary.pop());
@@ -41,7 +52,9 @@ impl Buffer {
 
     /// A buffer of at least `bytes`: from the free lists where one fits, else made for the occasion.
     pub fn with_capacity(bytes: usize) -> Buffer {
-        if bytes <= BUFFER_BYTES {
+        if bytes <= SMALL_BUFFER_BYTES {
+            Buffer::small()
+        } else if bytes <= BUFFER_BYTES {
             Buffer::ordinary()
         } else if bytes <= LARGE_BUFFER_BYTES {
             Buffer::large()
@@ -149,6 +162,7 @@ impl Drop for Buffer {
         let _ = FREE.try_with(|free| {
             let mut free = free.borrow_mut();
             match bytes.len() {
+                SMALL_BUFFER_BYTES if free.small.len() < FREE_SMALL_BUFFERS_MAX => free.small.push(bytes),
                 BUFFER_BYTES if free.ordinary.len() < FREE_BUFFERS_MAX => free.ordinary.push(bytes),
                 LARGE_BUFFER_BYTES if free.large.len() < FREE_LARGE_BUFFERS_MAX => free.large.push(bytes),
                 _ => drop(bytes),

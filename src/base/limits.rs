@@ -6,11 +6,18 @@
 /// 8 KB buffers; 16 KB is also the largest TLS record.
 pub const BUFFER_BYTES: usize = 16 * 1024;
 
+/// Bytes of a small buffer, which a connection that waits for a request may have in hand: nearly every
+/// head fits, and it is one page.
+pub const SMALL_BUFFER_BYTES: usize = 4 * 1024;
+
 /// Bytes of a buffer for large bodies; 8 KB ones cost twice the CPU at 1 MB.
 pub const LARGE_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Free ordinary buffers a shard keeps: 512 x 16 KB = 8 MB. What comes back beyond that is freed.
 pub const FREE_BUFFERS_MAX: usize = 512;
+
+/// Free small buffers a shard keeps: 512 x 4 KB = 2 MB.
+pub const FREE_SMALL_BUFFERS_MAX: usize = 512;
 
 /// Free large buffers a shard keeps: 64 x 64 KB = 4 MB.
 pub const FREE_LARGE_BUFFERS_MAX: usize = 64;
@@ -52,9 +59,9 @@ pub const INTERIM_ANSWERS_MAX: u32 = 16;
 /// Bytes of a trailer section, either direction.
 pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 
-/// Milliseconds a connection may be idle with its buffer in hand: within it, the next request
-/// costs one receive; past it, the buffer goes back and the connection waits without one.
-pub const HOT_IDLE_MS: u64 = 500;
+/// Connections of a shard that wait for a request with a small buffer in hand: their next request
+/// costs one receive. The others wait without one, and theirs costs a wait and a receive.
+pub const HOT_WAITS_MAX: usize = FREE_SMALL_BUFFERS_MAX;
 
 /// Milliseconds an upstream may think before the client's connection is watched for a hang-up
 /// (499). Watching costs an operation per request, so quick answers never pay for it.

@@ -334,7 +334,7 @@ mod tests {
                 assert_eq!(all(&mut FileRange::new(file.clone(), 0, 300_000)).await.unwrap(), data);
                 assert!(FileRange::new(file.clone(), 5, 0).next().await.unwrap().is_none());
                 let first = FileRange::new(file.clone(), 0, 300).next().await.unwrap().unwrap();
-                assert_eq!((first.len(), first.capacity()), (300, crate::base::limits::BUFFER_BYTES));
+                assert_eq!((first.len(), first.capacity()), (300, crate::base::limits::SMALL_BUFFER_BYTES));
                 let segments = vec![
                     Segment::Text(b"<".to_vec()),
                     Segment::File { offset: 10, len: 5 },

@@ -3,8 +3,7 @@
 use crate::base::buffer::Buffer;
 use crate::base::clock;
 use monoio::buf::{IoBuf, IoBufMut};
-pub use monoio::io::Canceller;
-use monoio::io::{AsyncReadRent, AsyncWriteRent, CancelHandle, CancelableAsyncReadRent};
+use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::{TcpStream, UnixStream};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, sockopt};
@@ -14,9 +13,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant};
-
-use super::deadline::Alarm;
+use std::time::Duration;
 
 /// A connected socket. Clones are the same socket: one task may read while it writes.
 #[derive(Clone)]
@@ -60,14 +57,6 @@ pub struct TcpInfo {
     pub snd_cwnd: u32,
     /// The receive window to come, bytes.
     pub rcv_space: u32,
-}
-
-/// How a read that may be called off ended.
-pub enum Hot {
-    /// Bytes came (0: the peer's end of the stream).
-    Read(usize),
-    /// Nothing came in time; the buffer is as it was.
-    Quiet,
 }
 
 impl Stream {
@@ -125,38 +114,6 @@ impl Stream {
             Socket::Tcp(tcp) => unsafe { &mut *tcp.get() }.read(Tail(buffer)).await,
             // SAFETY: as above, for UnixStream.
             Socket::Unix(unix) => unsafe { &mut *unix.get() }.read(Tail(buffer)).await,
-        };
-        clock::tick();
-        (result, buffer)
-    }
-
-    /// Reads once, but gives up at `until` without losing a byte.
-    pub async fn read_until(
-        &self,
-        buffer: Buffer,
-        alarm: &mut Alarm,
-        canceller: &mut Canceller,
-        until: Instant,
-    ) -> (io::Result<Hot>, Buffer) {
-        let mut read = std::pin::pin!(self.read_cancelable(buffer, canceller.handle()));
-        if let Ok((result, buffer)) = alarm.within(until, read.as_mut()).await {
-            return (result.map(Hot::Read), buffer);
-        }
-        let spent = std::mem::take(canceller);
-        *canceller = spent.cancel();
-        let (result, buffer) = read.await;
-        match result {
-            Err(e) if e.raw_os_error() == Some(libc::ECANCELED) => (Ok(Hot::Quiet), buffer),
-            other => (other.map(Hot::Read), buffer),
-        }
-    }
-
-    async fn read_cancelable(&self, buffer: Buffer, handle: CancelHandle) -> (io::Result<usize>, Buffer) {
-        let (result, Tail(buffer)) = match &*self.0 {
-            // SAFETY: as in `read`.
-            Socket::Tcp(tcp) => unsafe { &mut *tcp.get() }.cancelable_read(Tail(buffer), handle).await,
-            // SAFETY: as in `read`.
-            Socket::Unix(unix) => unsafe { &mut *unix.get() }.cancelable_read(Tail(buffer), handle).await,
         };
         clock::tick();
         (result, buffer)

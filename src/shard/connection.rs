@@ -7,10 +7,9 @@ use super::term::while_it_lasts;
 use crate::base::address::Address;
 use crate::base::buffer::Buffer;
 use crate::base::clock;
-use crate::base::limits::HOT_IDLE_MS;
 use crate::net::deadline::Alarm;
 use crate::net::log_buffer;
-use crate::net::stream::{Canceller, Hot, Stream};
+use crate::net::stream::Stream;
 use crate::pipeline::connection::Connection;
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -55,19 +54,10 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
     };
     let mut least = Duration::ZERO;
     let mut ahead = Buffer::default();
-    let mut canceller = Canceller::new();
-    let mut alarm = Alarm::new(clock::now() + Duration::from_millis(HOT_IDLE_MS));
+    let mut alarm = Alarm::new(clock::now() + wait);
     if is_proxied {
         // Boxed: rare, and it would swell what waits.
-        let header = Box::pin(proxied::read_header(
-            &shard,
-            &connection,
-            &stream,
-            &listen,
-            wait,
-            &mut alarm,
-            &mut canceller,
-        ));
+        let header = Box::pin(proxied::read_header(&shard, &connection, &stream, &listen, wait, &mut alarm));
         match header.await {
             Some(rest) => ahead = rest,
             None => {
@@ -80,21 +70,16 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
         // What came with the header of a proxy is no second request.
         let pipelined = !ahead.is_empty() && connection.requests.get() > 0;
         if ahead.is_empty() {
-            match next_bytes(&shard, &stream, &listen, (wait, least), &mut alarm, &mut canceller).await {
+            match next_bytes(&shard, &stream, &listen, (wait, least), &mut alarm).await {
                 Some(buffer) => ahead = buffer,
                 None => break,
             }
         }
         // Boxed, so that a connection that waits costs little memory: one of the two allocations
-        // of a request.
-        let serving = Box::pin(serve(
-            &shard,
-            &connection,
-            &listen,
-            &stream,
-            Arrived { bytes: ahead, pipelined },
-            &mut alarm,
-        ));
+        // of a request. Made where it is to stay: hardly any of it is filled yet.
+        let arrived = Arrived { bytes: ahead, pipelined };
+        let served = serve(&shard, &connection, &listen, &stream, arrived, &mut alarm);
+        let serving = Box::into_pin(Box::write(Box::new_uninit(), served));
         connection.generation.set(shard.generation_number());
         match while_it_lasts(&connection, serving).await.unwrap_or(After::Close) {
             After::KeepAlive { timeout, least: spared, rest } => {
@@ -111,37 +96,32 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
     drop((enrolled, open));
 }
 
-/// Waits for the next request's first bytes: for a short while with a buffer in hand, then without.
-/// `None` when there will be none.
+/// Waits for the next request's first bytes: with a buffer in hand where that is allowed, else
+/// without. `None` when there will be none.
 pub(super) async fn next_bytes(
     shard: &Rc<Shard>,
     stream: &Stream,
     listen: &Rc<Address>,
     (wait, least): (Duration, Duration),
     alarm: &mut Alarm,
-    canceller: &mut Canceller,
 ) -> Option<Buffer> {
     let waiting = shard.wait(stream, listen, least);
-    let now = clock::now();
-    let until = now + wait;
+    let until = clock::now() + wait;
     if let Some(_hot) = shard.wait_hot() {
-        let hot_until = until.min(now + Duration::from_millis(HOT_IDLE_MS));
-        let (read, back) = stream.read_until(Buffer::ordinary(), alarm, canceller, hot_until).await;
-        match read {
-            Ok(Hot::Read(0)) | Err(_) => return None,
-            Ok(Hot::Read(_)) => return Some(back),
-            Ok(Hot::Quiet) => {}
-        }
+        // Whatever comes after the time is up is lost with the connection, as in nginx.
+        return match alarm.within(until, stream.read(Buffer::small())).await {
+            Ok((Ok(n), buffer)) if n > 0 => Some(buffer),
+            _ => None,
+        };
     }
-    // From here on the connection holds as little as can be: no buffer, no timer.
+    // The connection holds as little as can be: no buffer, no timer.
     alarm.rest();
-    *canceller = Canceller::new();
     waiting.until(until);
     loop {
         if stream.readable().await.is_err() {
             return None;
         }
-        let mut buffer = Buffer::ordinary();
+        let mut buffer = Buffer::small();
         match stream.read_now(&mut buffer) {
             Ok(0) => return None,
             Ok(_) => return Some(buffer),

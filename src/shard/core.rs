@@ -4,7 +4,7 @@ use super::generation::Generation;
 use super::term::{self, Roll};
 use crate::base::address::Address;
 use crate::base::clock;
-use crate::base::limits::FREE_BUFFERS_MAX;
+use crate::base::limits::HOT_WAITS_MAX;
 use crate::net::deadline;
 use crate::net::runtime::Driver;
 use crate::net::stream::Stream;
@@ -154,9 +154,9 @@ impl Shard {
         Open(self.clone())
     }
 
-    /// Leave to wait with a buffer in hand; not more have it than the shard keeps free buffers.
+    /// Leave to wait with a buffer in hand, for so many at a time.
     pub fn wait_hot(&self) -> Option<HotWait<'_>> {
-        if self.hot.get() >= FREE_BUFFERS_MAX {
+        if self.hot.get() >= HOT_WAITS_MAX {
             return None;
         }
         self.hot.set(self.hot.get() + 1);

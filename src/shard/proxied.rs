@@ -5,18 +5,18 @@ use super::core::Shard;
 use crate::base::address::Address;
 use crate::base::buffer::Buffer;
 use crate::base::clock;
-use crate::base::limits::BUFFER_BYTES;
+use crate::base::limits::SMALL_BUFFER_BYTES;
 use crate::base::process_settings::Level;
 use crate::http::proxy_protocol::{Read, V2_BYTES_MAX, read};
 use crate::net::deadline::Alarm;
-use crate::net::stream::{Canceller, Stream};
+use crate::net::stream::Stream;
 use crate::pipeline::connection::Connection;
 use crate::pipeline::exchange::one_line;
 use std::rc::Rc;
 use std::time::Duration;
 
 // The buffer that the first bytes came in always has room for a whole header.
-const _: () = assert!(V2_BYTES_MAX <= BUFFER_BYTES);
+const _: () = assert!(V2_BYTES_MAX <= SMALL_BUFFER_BYTES);
 
 /// Reads the header, and keeps what it says with the connection. Gives what came behind it; `None`
 /// when the connection is to be closed: it is gone, took too long or is no proxy's.
@@ -27,10 +27,9 @@ pub(super) async fn read_header(
     listen: &Rc<Address>,
     wait: Duration,
     alarm: &mut Alarm,
-    canceller: &mut Canceller,
 ) -> Option<Buffer> {
     let deadline = clock::now() + wait;
-    let mut buffer = next_bytes(shard, stream, listen, (wait, Duration::ZERO), alarm, canceller).await?;
+    let mut buffer = next_bytes(shard, stream, listen, (wait, Duration::ZERO), alarm).await?;
     loop {
         match read(buffer.filled()) {
             Ok(Read::Whole { len, header }) => {

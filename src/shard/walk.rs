@@ -18,7 +18,7 @@ use crate::pipeline::browser::Browser;
 use crate::pipeline::exchange::{Exchange, Recycled};
 use crate::pipeline::redirect;
 use crate::pipeline::settings::{ErrorPage, Satisfy, ServerTokens};
-use crate::pipeline::step::{Asked, Flow, Phase, Relocation, Step, Subrequest};
+use crate::pipeline::step::{Asked, Flow, PHASES, Phase, Relocation, Step, Subrequest};
 use crate::plan::router::Destination;
 use std::future::Future;
 use std::pin::Pin;
@@ -87,28 +87,31 @@ async fn walk(g: &Rc<Generation>, x: &mut Exchange, mut start: Start) -> Answer 
 }
 
 async fn phases(g: &Rc<Generation>, x: &mut Exchange, start: Start) -> Flow {
-    if matches!(start, Start::Top) {
-        stop_unless_next!(phase(g, x, Phase::PostRead).await);
+    let first = match start {
+        Start::Top => Phase::PostRead,
+        Start::ServerRewrite => Phase::ServerRewrite,
+        Start::Search | Start::Location => Phase::Rewrite,
+    };
+    for number in first as usize..PHASES {
+        if number == Phase::Rewrite as usize && !matches!(start, Start::Location) {
+            stop_unless_next!(find_location(g, x));
+        }
+        // Most phases of most locations are empty.
+        if x.here.settings.steps[number].is_empty() {
+            continue;
+        }
+        stop_unless_next!(match number == Phase::Access as usize {
+            true => access(g, x).await,
+            false => phase(g, x, number).await,
+        });
     }
-    if matches!(start, Start::Top | Start::ServerRewrite) {
-        stop_unless_next!(phase(g, x, Phase::ServerRewrite).await);
-    }
-    if !matches!(start, Start::Location) {
-        stop_unless_next!(find_location(g, x));
-    }
-    stop_unless_next!(phase(g, x, Phase::Rewrite).await);
-    stop_unless_next!(phase(g, x, Phase::PreAccess).await);
-    stop_unless_next!(access(g, x).await);
-    stop_unless_next!(phase(g, x, Phase::Admit).await);
-    stop_unless_next!(phase(g, x, Phase::PreContent).await);
-    stop_unless_next!(phase(g, x, Phase::Content).await);
     no_content(x)
 }
 
 /// Runs the steps of one phase.
-async fn phase(g: &Rc<Generation>, x: &mut Exchange, phase: Phase) -> Flow {
+async fn phase(g: &Rc<Generation>, x: &mut Exchange, number: usize) -> Flow {
     let here = x.here.clone();
-    for step in here.settings.steps(phase) {
+    for step in &here.settings.steps[number] {
         match run_step(g, x, step).await {
             Flow::Next | Flow::Grant => {}
             other => return other,

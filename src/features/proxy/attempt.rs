@@ -33,7 +33,8 @@ use std::time::Duration;
 
 impl WaitingStep for ProxyStep {
     fn run<'a>(&'a self, x: &'a mut Exchange) -> Pin<Box<dyn Future<Output = Flow> + 'a>> {
-        Box::pin(proxy(&self.settings, x))
+        // Made where it is to stay: the future is large, and hardly any of it is filled yet.
+        Pin::from(Box::write(Box::new_uninit(), proxy(&self.settings, x)))
     }
 }
 
@@ -463,11 +464,13 @@ impl Call<'_> {
         }
         let Some(mut hold) = self.hold.take() else { return Ended::Failed(Failure::Error) };
         hold.judge(Verdict::Good);
+        // The head moves to a buffer of its own, as it is nearly always shorter than what follows it.
         let mut ahead = Buffer::default();
         if input.len() > len {
-            ahead = Buffer::with_capacity(input.len() - len);
-            ahead.append(&input.filled()[len..]);
-            input.truncate(len);
+            let mut head = Buffer::with_capacity(len);
+            head.append(input.filled().get(..len).unwrap_or_default());
+            input.consume(len);
+            ahead = std::mem::replace(&mut input, head);
         }
         let keep = clean && x.upload.is_none() && x.upstream_head.keep_alive && !x.upstream_head.upgrade;
         let frame = if x.upstream_head.upgrade {
@@ -526,11 +529,13 @@ fn log_connect(x: &Exchange, address: &Address, error: &io::Error) {
     x.log(level, format_args!("connect(){to} failed {} while connecting to upstream", OsError(error)));
 }
 
+#[cold]
 pub(super) fn timed_out(x: &Exchange, while_doing: &str) {
     x.log(Level::Error, format_args!("upstream timed out (110: Connection timed out) while {while_doing}"));
 }
 
 /// An error as nginx prints it: the number and the system's text.
+#[cold]
 pub(super) fn shown(e: &io::Error) -> (i32, String) {
     let text = e.to_string();
     let bare = text.split(" (os error").next().unwrap_or_default().to_owned();
