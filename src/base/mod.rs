@@ -1,6 +1,7 @@
 //! Floor 0: bounds, buffers and clocks. Knows neither HTTP nor the configuration language.
 
 pub mod address;
+pub mod base64;
 pub mod buffer;
 pub mod cidr;
 pub mod clock;

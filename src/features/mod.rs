@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod access_log;
+pub mod auth_basic;
 pub mod auth_request;
 pub mod core;
 pub mod geo;
@@ -43,6 +44,7 @@ pub const ALL: &[&Feature] = &[
     &realip::FEATURE,
     &rewrite::FEATURE,
     &access::FEATURE,
+    &auth_basic::FEATURE,
     &auth_request::FEATURE,
     &limits::REQUESTS,
     &limits::CONNECTIONS,

@@ -18,6 +18,7 @@
 //! | [`proxy_protocol`] | what a balancer says of a connection before its first byte |
 #![forbid(unsafe_code)]
 
+pub mod basic;
 pub mod chunked;
 pub mod date;
 mod escape;

@@ -92,11 +92,16 @@ pub async fn facts(path: &[u8]) -> io::Result<FileFacts> {
 /// # Errors
 /// Those of [`facts`]; ELOOP or ENOTDIR for a link that is refused.
 pub async fn facts_with(path: &[u8], links: Links) -> io::Result<FileFacts> {
+    Ok(facts_of(&stat(path, links).await?))
+}
+
+/// What the kernel knows of what stands at a path.
+pub(super) async fn stat(path: &[u8], links: Links) -> io::Result<Stat> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     if path.contains(&0) {
         return Err(Errno::NOENT.into());
     }
-    let stat = match open_cached(path, links, flags) {
+    Ok(match open_cached(path, links, flags) {
         Some(result) => rustix::fs::fstat(result?)?,
         None => {
             let path = path.to_vec();
@@ -105,8 +110,7 @@ pub async fn facts_with(path: &[u8], links: Links) -> io::Result<FileFacts> {
             };
             file_pool::run(look).await??
         }
-    };
-    Ok(facts_of(&stat))
+    })
 }
 
 /// Opens what can be found without a disk; `None` when that is not known without asking one, or when

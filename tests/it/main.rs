@@ -11,6 +11,7 @@ mod harness;
 mod access;
 mod access_log;
 mod access_log_files;
+mod auth_basic;
 mod browsers;
 mod clients;
 mod command_line;

@@ -1,10 +1,8 @@
 //! `$remote_user`: the name in Basic credentials (RFC 7617).
 
 use crate::http::Known;
+use crate::http::basic;
 use crate::pipeline::exchange::Exchange;
-
-/// What stands before the credentials, in any case.
-const BASIC: &[u8] = b"Basic ";
 
 /// Whether or not the password was checked.
 pub(super) fn remote_user(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
@@ -14,59 +12,16 @@ pub(super) fn remote_user(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
     }
 }
 
-/// Appends the user name of an Authorization field; false, with nothing appended, when it holds
-/// none: another scheme, bad Base64, no colon, an empty name.
+/// Appends the user name of an Authorization field; false, with nothing appended, when it holds none.
 fn push_user(field: &[u8], out: &mut Vec<u8>) -> bool {
-    let Some((scheme, encoded)) = field.split_at_checked(BASIC.len()) else { return false };
-    if !scheme.eq_ignore_ascii_case(BASIC) {
-        return false;
-    }
-    let spaces = encoded.iter().take_while(|&&byte| byte == b' ').count();
-    let encoded = encoded.get(spaces..).unwrap_or_default();
     let start = out.len();
-    if push_decoded_name(encoded, out) && out.len() > start {
-        return true;
-    }
-    out.truncate(start);
-    false
-}
-
-/// Decodes Base64 and appends what comes before the first colon. All of it is decoded, since an
-/// error behind the colon spoils the name too. False for an error, or without a colon.
-fn push_decoded_name(encoded: &[u8], out: &mut Vec<u8>) -> bool {
-    let digits = encoded.iter().position(|&byte| byte == b'=').unwrap_or(encoded.len());
-    if digits % 4 == 1 {
-        return false;
-    }
-    let mut colon = false;
-    let (mut bits, mut held) = (0_u32, 0);
-    for &digit in encoded.iter().take(digits) {
-        let Some(value) = sextet(digit) else { return false };
-        bits = bits << 6 | value;
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            let byte = (bits >> held) as u8;
-            colon |= byte == b':';
-            if !colon {
-                out.push(byte);
-            }
+    match basic::push_credentials(field, out) {
+        Some(name) => {
+            out.truncate(start + name);
+            true
         }
+        None => false,
     }
-    colon
-}
-
-/// The six bits of a Base64 digit (RFC 4648, 4).
-fn sextet(digit: u8) -> Option<u32> {
-    let value = match digit {
-        b'A'..=b'Z' => digit - b'A',
-        b'a'..=b'z' => digit - b'a' + 26,
-        b'0'..=b'9' => digit - b'0' + 52,
-        b'+' => 62,
-        b'/' => 63,
-        _ => return None,
-    };
-    Some(u32::from(value))
 }
 
 #[cfg(test)]
