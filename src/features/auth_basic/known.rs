@@ -6,7 +6,7 @@ use super::file::{Answer, Failed};
 use crate::net::file_version::FileVersion;
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
 /// Right passwords a shard remembers: 1024 x 24 bytes. One whose place another takes is checked again.
@@ -39,11 +39,7 @@ impl Known {
 
     /// The mark of `name:password` in a file; without a version while that is not known.
     pub(super) fn mark(&self, path: &[u8], version: Option<FileVersion>, credentials: &[u8]) -> Mark {
-        Mark(self.seeds.each_ref().map(|seed| {
-            let mut hasher = seed.build_hasher();
-            (path, version, credentials).hash(&mut hasher);
-            hasher.finish()
-        }))
+        Mark(self.seeds.each_ref().map(|seed| seed.hash_one((path, version, credentials))))
     }
 
     /// Whether this is known to be right.
