@@ -190,6 +190,7 @@ impl Setup {
             binary: None,
             detached: false,
             keeps_root: false,
+            data_kilobytes: None,
         };
         let folder = server.path("");
         server.values.insert("DIR".to_owned(), folder.trim_end_matches('/').to_owned());
@@ -252,6 +253,7 @@ pub struct Server {
     binary: Option<PathBuf>,
     detached: bool,
     keeps_root: bool,
+    data_kilobytes: Option<u32>,
 }
 
 impl Server {
@@ -296,6 +298,11 @@ impl Server {
         eventually("the pid file", || self.read("nginx.pid").ends_with('\n'));
     }
 
+    /// Bounds the memory that each of the server's processes may have for data (RLIMIT_DATA).
+    pub fn limit_data(&mut self, kilobytes: u32) {
+        self.data_kilobytes = Some(kilobytes);
+    }
+
     /// The server's master is root, if the tests are (see [`as_root`]).
     pub fn keep_root(&mut self) {
         self.keeps_root = true;
@@ -316,7 +323,11 @@ impl Server {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = command_of(self.binary.as_ref().unwrap_or(&program().path));
+        let binary = self.binary.as_ref().unwrap_or(&program().path);
+        let mut command = command_of(self.data_kilobytes.map_or(binary, |_| Path::new("sh")));
+        if let Some(kilobytes) = self.data_kilobytes {
+            command.args(["-c", &format!("ulimit -d {kilobytes}; exec \"$0\" \"$@\"")]).arg(binary);
+        }
         if self.keeps_root {
             command.uid(0).gid(0);
         }

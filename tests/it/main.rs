@@ -17,6 +17,7 @@ mod clients;
 mod command_line;
 mod error_log;
 mod error_wording;
+mod exhaustion;
 mod files;
 mod flow;
 mod geo;
