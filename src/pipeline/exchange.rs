@@ -86,6 +86,8 @@ pub struct Exchange {
     pub keep_alive: bool,
     /// The answer was sent to its end.
     pub completed: bool,
+    /// The answer was sent, and what `post_action` names is under way: the client is not watched any more.
+    pub is_post_action: bool,
     /// The status of the first error, while its `error_page` is served.
     pub error_status: Option<u16>,
 
@@ -324,6 +326,7 @@ impl Recycled {
                 body_bytes_sent: 0,
                 keep_alive: false,
                 completed: false,
+                is_post_action: false,
                 error_status: None,
                 upstream: UpstreamTrace::default(),
                 upstream_head: ResponseHead::default(),
@@ -419,6 +422,7 @@ impl Exchange {
         self.body_bytes_sent = 0;
         self.keep_alive = false;
         self.completed = false;
+        self.is_post_action = false;
         self.error_status = None;
         self.upstream.clear();
         self.upstream_head.clear();

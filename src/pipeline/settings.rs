@@ -121,6 +121,8 @@ pub struct Settings {
     /// The numbers of the levels within this one that may stand in for it: those of its `if` blocks
     /// in order, then that of its `limit_except`.
     pub inner: Vec<usize>,
+    /// `post_action`.
+    pub post_action: Option<Box<str>>,
     /// `uninitialized_variable_warn`.
     pub uninitialized_variable_warn: bool,
     /// The variables that `set` makes.

@@ -113,6 +113,9 @@ async fn serve_with(
         .await;
     }
     x.completed = matches!(sent, Sent::All);
+    if x.here.settings.post_action.is_some() {
+        Box::pin(walk::post_action(generation, x)).await;
+    }
     finish(shard, x, stream, sent).await
 }
 

@@ -321,6 +321,28 @@ fn relocate(g: &Rc<Generation>, x: &mut Exchange, relocation: Relocation) -> Sto
     }
 }
 
+/// Runs what `post_action` names, once the answer is sent: another request inside, whose own answer
+/// nobody gets. Where it leads to a location with a `post_action` that is run too, within the bound of
+/// relocations.
+pub async fn post_action(g: &Rc<Generation>, x: &mut Exchange) {
+    while let Some(target) = x.here.settings.post_action.clone()
+        && x.relocations <= RELOCATIONS_MAX
+    {
+        x.is_post_action = true;
+        let relocation = match target.strip_prefix('@') {
+            Some(name) => Relocation::Named(name.into()),
+            None => Relocation::Uri { uri: target.as_bytes().to_vec(), args: Some(Vec::new()) },
+        };
+        if let Stop::Relocated(start) = relocate(g, x, relocation) {
+            walk(g, x, start).await;
+        }
+        if let Some(mut upstream) = x.upstream_body.take() {
+            upstream.settle();
+        }
+        x.end_upload();
+    }
+}
+
 /// What stands in for a bare status: the `error_page` for it, else the built-in page.
 fn stand_in(g: &Rc<Generation>, x: &mut Exchange, status: u16) -> Stop {
     // These end the connection, as in nginx: what follows on it cannot be told apart, or the

@@ -125,3 +125,41 @@ fn the_status_of_an_error_page() {
     assert_eq!(moved.answer(), (302, "status 302".to_owned()));
     assert!(moved.get("location").unwrap().ends_with("/to"));
 }
+
+#[test]
+fn what_is_asked_once_the_answer_was_sent() {
+    let up = Upstream::ok("to nobody");
+    let server = Server::before(
+        &up,
+        "log_format told '$request_uri $uri'; access_log %%DIR%%/told.log told;
+         server { listen 127.0.0.1:%%PORT%%;
+            location /named { post_action @tell; return 200 answer; }
+            location /path { post_action /tell/it; return 200 answer; }
+            location /if { if ($arg_a) { post_action @tell; } return 200 answer; }
+            location /none { post_action @none; return 200 answer; }
+            location /tell/ { internal; proxy_pass http://%%UP%%; }
+            location @tell { proxy_pass http://%%UP%%; } }",
+    );
+    let asked = |count: usize| {
+        up.wait_requests(count);
+        up.last().target().to_owned()
+    };
+    assert_eq!(server.get("/named?a=1").text(), "answer");
+    assert_eq!(asked(1), "/named?a=1");
+    assert_eq!(server.get("/path?a=1").text(), "answer");
+    assert_eq!(asked(2), "/tell/it");
+    assert_eq!(server.get("/if?a=1").text(), "answer");
+    assert_eq!(asked(3), "/if?a=1");
+    assert_eq!(server.get("/if").text(), "answer");
+    assert_eq!(server.get("/none").text(), "answer");
+    server.wait_log("could not find named location \"@none\"");
+    let lines = server.wait_lines("told.log", 5);
+    assert_eq!(lines[..2], ["/named?a=1 /named", "/path?a=1 /tell/it"]);
+    // The connection serves what follows.
+    let mut client = server.client();
+    for _ in 0..2 {
+        client.send("GET /named HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(client.recv().text(), "answer");
+    }
+    assert_eq!(asked(5), "/named");
+}

@@ -123,6 +123,7 @@ pub const DIRECTIVES: &[D] = &[
     D::new("msie_padding", HSL, FLAG, "on | off", "on", "Whether error pages for MSIE and Chrome are made longer than the 512 bytes below which these show their own."),
     D::new("msie_refresh", HSL, FLAG, "on | off", "off", "Whether MSIE gets a page that sends it on instead of a redirect."),
     D::new("error_page", HSLI, Arity::AtLeast(2), "code ... [=[response]] uri", "", "What is shown for these statuses.").inherit(Inherit::Together),
+    D::new("post_action", HSLI, ONE, "uri | @name", "", "A path or named location that is run once an answer was sent; what it answers is thrown away."),
     D::new("recursive_error_pages", HSL, FLAG, "on | off", "off", "Whether an error page may have one itself."),
     D::new("absolute_redirect", HSL, FLAG, "on | off", "on", "Whether redirects made here name scheme and host."),
     D::new("port_in_redirect", HSL, FLAG, "on | off", "on", "Whether they name the port."),

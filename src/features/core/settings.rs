@@ -118,6 +118,7 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
         error_logs: error_logs(scope, b)?,
         auto_redirect: false,
         inner: Vec::new(),
+        post_action: scope.word("post_action").map(Into::into),
         uninitialized_variable_warn: true,
         set_names: b.set_names(),
         steps: Default::default(),

@@ -392,7 +392,9 @@ impl Call<'_> {
         let watch_from = now + Duration::from_millis(WATCH_CLIENT_AFTER_MS);
         let mut read = std::pin::pin!(stream.read(buffer));
         let client = match &x.source {
-            Source::H1(body) if !self.settings.ignore_client_abort => Some(body.stream().clone()),
+            Source::H1(body) if !self.settings.ignore_client_abort && !x.is_post_action => {
+                Some(body.stream().clone())
+            }
             _ => None,
         };
         if let (Some(client), true) = (client, watch_from < deadline) {

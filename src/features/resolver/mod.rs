@@ -222,7 +222,7 @@ impl ResolverRef {
         let deadline = now + self.timeout;
         let watch_from = now + Duration::from_millis(WATCH_CLIENT_AFTER_MS);
         let client = match &x.source {
-            Source::H1(body) if !ignore_client_abort => Some(body.stream().clone()),
+            Source::H1(body) if !ignore_client_abort && !x.is_post_action => Some(body.stream().clone()),
             _ => None,
         };
         let mut answer = pin!(asked.answer());
