@@ -92,6 +92,13 @@ pub const LOG_BUFFER_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of access-log lines queued in one turn before they are written at once.
 pub const LOG_TURN_BYTES: usize = 64 * 1024;
 
+/// Bytes of a file below which it is read and sent from a buffer: one or two sends, which cost less than
+/// the four calls round sendfile(2).
+pub const SENDFILE_LEAST: u64 = 128 * 1024;
+
+/// Bytes that one sendfile(2) is asked for: what a shard does at once for one client.
+pub const SENDFILE_BYTES: usize = 512 * 1024;
+
 /// Threads of the file pool: what a disk can usefully be asked at once on a small host.
 pub const FILE_POOL_THREADS: usize = 4;
 

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{FileType, OFlags, ResolveFlags, Stat};
@@ -12,7 +12,7 @@ use rustix::io::{Errno, ReadWriteFlags};
 use super::file_pool;
 use super::symlinks::{self, Links};
 use crate::base::buffer::Buffer;
-use crate::base::limits::LARGE_BUFFER_BYTES;
+use crate::base::limits::{LARGE_BUFFER_BYTES, SENDFILE_LEAST};
 
 /// What stands at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,6 +271,30 @@ impl FileRange {
         Ok(buffer)
     }
 
+    /// What comes next of a file that is sent as it is, at most `max` bytes, if the kernel has it in
+    /// memory; `None` where it has not, or where it is not worth a call of its own.
+    pub fn at_hand(&self, max: usize) -> Option<(BorrowedFd<'_>, u64, usize)> {
+        if !self.rest.is_empty() || self.len <= SENDFILE_LEAST {
+            return None;
+        }
+        let len = max.min(usize::try_from(self.len).unwrap_or(usize::MAX));
+        let file = self.file.descriptor.as_fd();
+        let cached = |at: u64| {
+            let mut byte = [0; 1];
+            let mut target = [IoSliceMut::new(&mut byte)];
+            rustix::io::preadv2(file, &mut target, at, ReadWriteFlags::NOWAIT) == Ok(1)
+        };
+        let all = cached(self.offset) && cached(self.offset + len as u64 - 1);
+        all.then_some((file, self.offset, len))
+    }
+
+    /// Counts bytes of that as sent.
+    pub fn sent(&mut self, bytes: usize) {
+        self.offset += bytes as u64;
+        self.len = self.len.saturating_sub(bytes as u64);
+        self.remaining = self.remaining.saturating_sub(bytes as u64);
+    }
+
     async fn read_file(&mut self, buffer: Buffer) -> io::Result<Buffer> {
         let max = usize::try_from(self.len).unwrap_or(usize::MAX);
         let (n, buffer) = read_at(&self.file.descriptor, self.offset, max, buffer).await?;
@@ -278,9 +302,7 @@ impl FileRange {
             let message = "file got shorter while it was sent";
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
-        self.offset += n as u64;
-        self.len = self.len.saturating_sub(n as u64);
-        self.remaining = self.remaining.saturating_sub(n as u64);
+        self.sent(n);
         Ok(buffer)
     }
 }

@@ -159,6 +159,39 @@ impl Stream {
         ready
     }
 
+    /// Waits until more can be sent, or the peer is gone. Loses nothing when dropped.
+    ///
+    /// # Errors
+    /// What the driver reports.
+    pub async fn writable(&self) -> io::Result<()> {
+        let ready = match &*self.0 {
+            // SAFETY: as in `readable`.
+            Socket::Tcp(tcp) => unsafe { &*tcp.get() }.writable(false).await,
+            // SAFETY: as above.
+            Socket::Unix(unix) => unsafe { &*unix.get() }.writable(false).await,
+        };
+        clock::tick();
+        ready
+    }
+
+    /// Has the kernel send a part of a file, as much as the socket takes without waiting (sendfile(2));
+    /// 0 at the end of the file. Nothing else may be under way on the socket.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the socket takes nothing; else sendfile(2)'s.
+    pub fn send_file_now(&self, file: impl AsFd, mut offset: u64, len: usize) -> io::Result<usize> {
+        // io_uring waits for a socket only if that blocks; this call must not wait.
+        let blocking = !monoio::utils::is_legacy();
+        if blocking {
+            rustix::io::ioctl_fionbio(self.fd(), true)?;
+        }
+        let sent = rustix::fs::sendfile(self.fd(), file, Some(&mut offset), len);
+        if blocking {
+            rustix::io::ioctl_fionbio(self.fd(), false)?;
+        }
+        Ok(sent?)
+    }
+
     /// Looks, without waiting, at a connection that should be quiet.
     pub fn quiet(&self) -> Quiet {
         let mut byte = [0u8; 1];

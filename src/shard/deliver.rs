@@ -1,5 +1,6 @@
 //! The one door every answer leaves by: header filters, the head, the body.
 
+use super::file_body;
 use super::filtered::{self, Filtered};
 use super::generation::Generation;
 use super::head;
@@ -187,23 +188,7 @@ async fn send(
         (body, Some(filters)) => Box::pin(filtered::pass(g, x, sink, body, filters)).await,
         (Body::None | Body::Tunnel, None) => Ok(()),
         (Body::Bytes(bytes), None) => sink.piece(x, &bytes).await,
-        (Body::File(mut file), None) => loop {
-            match file.next().await {
-                Ok(Some(piece)) => {
-                    if let Err(broken) = sink.buffer(x, piece).await {
-                        break Err(broken);
-                    }
-                }
-                Ok(None) => break Ok(()),
-                Err(e) => {
-                    x.log(
-                        Level::Alert,
-                        format_args!("reading a file failed while sending response to client ({e})"),
-                    );
-                    break Err(Broken::Source);
-                }
-            }
-        },
+        (Body::File(file), None) => file_body::send(x, sink, file).await,
         (Body::Upstream, None) => match x.upload.take() {
             Some(mut upload) => {
                 let outcome = Box::pin(alongside(relay(x, sink), upload.run())).await;
@@ -360,9 +345,15 @@ pub(super) fn end_attempt_at(x: &mut Exchange, received_since_head: u64, now: In
     }
 }
 
+/// The client took nothing for `send_timeout`.
+pub(super) fn timed_out(x: &Exchange) -> Broken {
+    x.log(Level::Info, format_args!("client timed out (110: Connection timed out) while sending to client"));
+    Broken::Client { reset: x.here.settings.reset_timedout_connection }
+}
+
 /// Where an HTTP/1 answer goes: small parts are gathered, so that head and body leave together.
 pub(super) struct Sink<'s> {
-    stream: &'s Stream,
+    pub(super) stream: &'s Stream,
     out: Buffer,
     chunked: bool,
     /// `limit_rate`.
@@ -394,6 +385,11 @@ pub(super) fn front(buffer: &Buffer, most: u64) -> Buffer {
 }
 
 impl Sink<'_> {
+    /// Whether bytes go out as they are, as fast as the client takes them.
+    pub(super) fn is_plain(&self) -> bool {
+        !self.chunked && self.pace.is_none()
+    }
+
     /// Queues bytes as they are.
     async fn put(&mut self, x: &mut Exchange, mut bytes: &[u8]) -> Result<(), Broken> {
         loop {
@@ -503,11 +499,7 @@ impl Sink<'_> {
     async fn send_now(&mut self, x: &mut Exchange, mut buffer: Buffer) -> Result<Buffer, Broken> {
         while !buffer.is_empty() {
             let Ok((result, back)) = self.write(x, buffer).await else {
-                x.log(
-                    Level::Info,
-                    format_args!("client timed out (110: Connection timed out) while sending to client"),
-                );
-                return Err(Broken::Client { reset: x.here.settings.reset_timedout_connection });
+                return Err(timed_out(x));
             };
             buffer = back;
             match result {

@@ -6,6 +6,7 @@ mod connection;
 mod core;
 mod deliver;
 mod drain;
+mod file_body;
 mod filtered;
 mod generation;
 mod head;

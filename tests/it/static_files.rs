@@ -203,3 +203,33 @@ fn relative_root_of_a_variable_is_below_the_prefix_too() {
     let shown = server.get("/shown?root=www").text();
     assert_eq!(shown, format!("{}/www", dir.trim_end_matches('/')));
 }
+
+#[test]
+fn a_large_file_waits_for_its_client_and_comes_in_parts() {
+    let body: Vec<u8> = (0..251u8).collect::<Vec<u8>>().repeat(70_000);
+    let server =
+        Setup::http("server { listen 127.0.0.1:%%PORT%%; root %%DIR%%/www; }").file("www/big", &body).start();
+    let mut slow = server.client();
+    slow.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\nGET /big HTTP/1.1\r\nHost: a\r\nRange: bytes=1000001-3000000\r\n\r\n");
+    assert_eq!(slow.recv_to_head().status(), 200);
+    // Others are served meanwhile.
+    let part = server.get_with("/big", "Host: a\r\nRange: bytes=5-1000004\r\n");
+    assert!(part.body == body[5..1_000_005]);
+    assert!(slow.take(body.len()).unwrap() == body);
+    let part = slow.recv();
+    assert_eq!(part.status(), 206);
+    assert!(part.body == body[1_000_001..3_000_001]);
+}
+
+#[test]
+fn a_large_file_that_gets_shorter_is_cut() {
+    let mut server = Setup::http("server { listen 127.0.0.1:%%PORT%%; root %%DIR%%/www; }")
+        .file("www/big", vec![b'x'; 30_000_000])
+        .start();
+    server.allow_alerts();
+    let mut slow = server.client();
+    slow.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(slow.recv_to_head().get("content-length"), Some("30000000"));
+    server.write("www/big", "y");
+    assert!(slow.rest().len() < 30_000_000);
+}
