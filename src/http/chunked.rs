@@ -272,15 +272,15 @@ impl Decoder {
     /// Skips the extension at the front of `rest`, up to and with its CR.
     fn extension(&mut self, rest: &[u8]) -> Result<usize, ChunkFault> {
         let run = scan::control(rest);
-        let taken = match rest.get(run) {
-            None => run,
-            Some(b'\t' | b'\r') => run + 1,
-            Some(b'\n') => return Err(ChunkFault::LineEnd),
-            Some(_) => return Err(ChunkFault::Extension),
-        };
+        let end = rest.get(run);
+        let taken = run + usize::from(matches!(end, Some(b'\t' | b'\r')));
+        // Counted before its end is looked at, so that the fault does not depend on where the bytes are cut.
         self.count_extension(taken)?;
-        if rest.get(run) == Some(&b'\r') {
-            self.state = State::SizeLf;
+        match end {
+            Some(b'\n') => return Err(ChunkFault::LineEnd),
+            Some(b'\r') => self.state = State::SizeLf,
+            Some(b'\t') | None => {}
+            Some(_) => return Err(ChunkFault::Extension),
         }
         Ok(taken)
     }

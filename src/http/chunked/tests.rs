@@ -148,6 +148,14 @@ fn bounds() {
 }
 
 #[test]
+fn an_overlong_extension_is_too_long_whatever_ends_it() {
+    for end in ["\n", "\0", "\r\n"] {
+        let input = format!("1;{}{end}", "x".repeat(EXTENSION_MAX as usize));
+        assert_eq!(decode(input.as_bytes()), Err(ChunkFault::Extension), "{}", end.escape_default());
+    }
+}
+
+#[test]
 fn a_fault_behind_data_comes_with_the_next_call() {
     let mut decoder = Decoder::default();
     let progress = decoder.decode(b"2\r\nabX").unwrap();
