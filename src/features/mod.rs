@@ -2,8 +2,10 @@
 
 pub mod access;
 pub mod access_log;
+pub mod addition;
 pub mod auth_basic;
 pub mod auth_request;
+pub mod charset;
 pub mod core;
 pub mod geo;
 pub mod gzip;
@@ -18,6 +20,7 @@ pub mod resolver;
 pub mod rewrite;
 pub mod split_clients;
 pub mod static_files;
+pub mod sub_filter;
 pub mod try_files;
 pub mod upstream;
 pub mod variables;
@@ -55,6 +58,9 @@ pub const ALL: &[&Feature] = &[
     &index::FEATURE,
     &headers::FEATURE,
     &gzip::gunzip::FEATURE,
+    &addition::FEATURE,
+    &sub_filter::FEATURE,
+    &charset::FEATURE,
     &gzip::FEATURE,
     &access_log::FEATURE,
 ];
@@ -127,7 +133,7 @@ const DEFAULT_MODULES: &[&str] = &[
 ];
 
 /// The modules nginx is built with when asked.
-const OPTIONAL_MODULES: &[&str] = &["http_auth_request", "http_gunzip", "http_gzip_static", "http_realip"];
+const OPTIONAL_MODULES: &[&str] = &["http_addition", "http_auth_request", "http_gunzip", "http_gzip_static", "http_realip", "http_sub"];
 
 #[cfg(test)]
 mod tests {

@@ -34,6 +34,9 @@ pub struct AnswerHead {
     pub expect_trailers: bool,
     /// Which parts of the body may be asked for.
     pub ranges: Ranges,
+    /// The charset that the body is to be in, where the upstream names one (`X-Accel-Charset`), or the
+    /// answer that this one is put into.
+    pub charset: Option<Vec<u8>>,
     /// Whether it is compressed depends on what the request accepts: `gzip_vary` tells caches so.
     pub coding_varies: bool,
 }
@@ -62,6 +65,7 @@ impl AnswerHead {
         self.expect_trailers = false;
         self.ranges = Ranges::No;
         self.coding_varies = false;
+        self.charset = None;
     }
 
     /// The body will be another one than the source's: its length is not known, its parts cannot be

@@ -23,6 +23,7 @@ use crate::pipeline::exchange::Exchange;
 use crate::pipeline::filter::{Around, Ask, Begun, Chain, Fault, Stage};
 use crate::pipeline::pace::Pace;
 use crate::pipeline::step::Subrequest;
+use crate::pipeline::type_set::split_charset;
 use crate::pipeline::upload::alongside;
 use std::rc::Rc;
 
@@ -121,11 +122,9 @@ async fn put(
     joint: &mut Chain,
     path: &[u8],
 ) -> Result<(), Broken> {
-    let (uri, args) = match memchr::memchr(b'?', path) {
-        Some(at) => (path[..at].to_vec(), path[at + 1..].to_vec()),
-        None => (path.to_vec(), Vec::new()),
-    };
-    let (mut sub, answer) = Box::pin(walk::embedded(g, x, Subrequest { uri, args })).await;
+    // As nginx has it, a question mark in it is one of the path.
+    let asked = Subrequest { uri: path.to_vec(), args: Vec::new() };
+    let (mut sub, answer) = Box::pin(walk::embedded(g, x, asked)).await;
     let outcome = match answer {
         Answer::Ready(body) => part(x, sink, joint, &mut sub, body).await,
         Answer::Status(_) | Answer::Close => Ok(()),
@@ -146,6 +145,7 @@ async fn part(
     for filter in &here.settings.header_filters {
         filter.filter(sub);
     }
+    sub.answer.charset = split_charset(&x.answer.content_type).1.map(<[u8]>::to_vec);
     // An answer that is a part of another one has none round it: only the client's own has.
     let mut own = begin(sub, &body).map(|filters| filters.own).unwrap_or_default();
     let mut pieces = Pieces::new(sub, body);

@@ -14,6 +14,7 @@ mod access_log_files;
 mod auth_basic;
 mod browsers;
 mod clients;
+mod body_filters;
 mod command_line;
 mod error_log;
 mod error_wording;

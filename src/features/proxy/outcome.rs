@@ -29,6 +29,7 @@ pub fn finish(settings: &ProxySettings, x: &mut Exchange, method: Method) -> Flo
         body.gather();
     }
     answer::fill(settings, x, framing);
+    accel::charset(settings, x);
     x.passing = Passing::default();
     if gathered {
         x.passing.rate = pace::size(settings.limit_rate.as_ref(), x);
