@@ -133,7 +133,8 @@ const DEFAULT_MODULES: &[&str] = &[
 ];
 
 /// The modules nginx is built with when asked.
-const OPTIONAL_MODULES: &[&str] = &["http_addition", "http_auth_request", "http_gunzip", "http_gzip_static", "http_realip", "http_sub"];
+const OPTIONAL_MODULES: &[&str] =
+    &["http_addition", "http_auth_request", "http_gunzip", "http_gzip_static", "http_realip", "http_sub"];
 
 #[cfg(test)]
 mod tests {

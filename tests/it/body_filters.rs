@@ -231,12 +231,42 @@ fn bodies_are_recoded() {
 fn charsets_of_upstreams() {
     for (fields, conf, content_type, body) in [
         ("Content-Type: text/html; charset=A\r\n", "charset B;", "text/html; charset=A", &b"x\x80"[..]),
-        ("Content-Type: text/html; charset=A\r\n", "charset B; override_charset on;", "text/html; charset=B", b"x\x90"),
-        ("Content-Type: text/css; charset=a\r\n", "charset B; override_charset on;", "text/css; charset=B", b"x\x90"),
-        ("Content-Type: text/html\r\nX-Accel-Charset: B\r\n", "charset A; source_charset A;", "text/html; charset=B", b"x\x90"),
-        ("Content-Type: text/html\r\nX-Accel-Charset: B\r\n", "charset A; source_charset A; proxy_ignore_headers X-Accel-Charset;", "text/html; charset=A", b"x\x80"),
-        ("Content-Type: text/html\r\nContent-Encoding: br\r\n", "charset B; source_charset A;", "text/html", b"x\x80"),
-        ("Content-Type: text/html; charset=C\r\n", "charset B; override_charset on;", "text/html; charset=C", b"x\x80"),
+        (
+            "Content-Type: text/html; charset=A\r\n",
+            "charset B; override_charset on;",
+            "text/html; charset=B",
+            b"x\x90",
+        ),
+        (
+            "Content-Type: text/css; charset=a\r\n",
+            "charset B; override_charset on;",
+            "text/css; charset=B",
+            b"x\x90",
+        ),
+        (
+            "Content-Type: text/html\r\nX-Accel-Charset: B\r\n",
+            "charset A; source_charset A;",
+            "text/html; charset=B",
+            b"x\x90",
+        ),
+        (
+            "Content-Type: text/html\r\nX-Accel-Charset: B\r\n",
+            "charset A; source_charset A; proxy_ignore_headers X-Accel-Charset;",
+            "text/html; charset=A",
+            b"x\x80",
+        ),
+        (
+            "Content-Type: text/html\r\nContent-Encoding: br\r\n",
+            "charset B; source_charset A;",
+            "text/html",
+            b"x\x80",
+        ),
+        (
+            "Content-Type: text/html; charset=C\r\n",
+            "charset B; override_charset on;",
+            "text/html; charset=C",
+            b"x\x80",
+        ),
     ] {
         let up = Upstream::always(ok(fields, b"x\x80"));
         let server = Server::before(

@@ -80,7 +80,9 @@ impl Maps {
             return Err(scope.error(block, message));
         }
         if self.way(from.as_bytes(), to.as_bytes()).is_some() {
-            return Err(scope.error(block, format!("duplicate \"charset_map\" between \"{from}\" and \"{to}\"")));
+            return Err(
+                scope.error(block, format!("duplicate \"charset_map\" between \"{from}\" and \"{to}\""))
+            );
         }
         let (there, back) = match to.eq_ignore_ascii_case(UTF8) {
             true => utf8_tables(scope, block)?,
@@ -177,7 +179,10 @@ mod tests {
 
     #[test]
     fn codes() {
-        assert_eq!((byte("e0"), byte("A"), byte("100"), byte("x"), byte("")), (Some(0xe0), Some(10), None, None, None));
+        assert_eq!(
+            (byte("e0"), byte("A"), byte("100"), byte("x"), byte("")),
+            (Some(0xe0), Some(10), None, None, None)
+        );
         let code = |text| character(text).map(|(character, code)| (character.bytes().to_vec(), code));
         assert_eq!(code("D0B0"), Some((vec![0xd0, 0xb0], 0x430)));
         assert_eq!(code("E282AC"), Some((vec![0xe2, 0x82, 0xac], 0x20ac)));

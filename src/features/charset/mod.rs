@@ -19,19 +19,13 @@ use maps::Maps;
 use recode::Recoder;
 use std::sync::Arc;
 
-const HSL_IF: Context =
-    Context::HTTP.or(Context::SERVER).or(Context::LOCATION).or(Context::IF_IN_LOCATION);
+const HSL_IF: Context = Context::HTTP.or(Context::SERVER).or(Context::LOCATION).or(Context::IF_IN_LOCATION);
 
 const ONE: Arity = Arity::Exactly(1);
 
 /// The types whose charset is told unless `charset_types` says other ones.
-const TYPES: [&str; 5] = [
-    "text/xml",
-    "text/plain",
-    "text/vnd.wap.wml",
-    "application/javascript",
-    "application/rss+xml",
-];
+const TYPES: [&str; 5] =
+    ["text/xml", "text/plain", "text/vnd.wap.wml", "application/javascript", "application/rss+xml"];
 
 /// The feature.
 pub const FEATURE: Feature = Feature {

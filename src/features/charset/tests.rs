@@ -80,8 +80,14 @@ fn bodies_are_recoded() {
 fn errors_are_nginxs() {
     for (text, want) in [
         ("charset_map a A { 80 80; }", "\"charset_map\" between the same charsets \"a\" and \"A\""),
-        ("charset_map utf-8 a { 80 80; }", "\"charset_map\" with \"utf-8\" charset should be given in the second column"),
-        ("charset_map a b { 80 80; } charset_map b A { 80 80; }", "duplicate \"charset_map\" between \"b\" and \"A\""),
+        (
+            "charset_map utf-8 a { 80 80; }",
+            "\"charset_map\" with \"utf-8\" charset should be given in the second column",
+        ),
+        (
+            "charset_map a b { 80 80; } charset_map b A { 80 80; }",
+            "duplicate \"charset_map\" between \"b\" and \"A\"",
+        ),
         ("charset_map a b { 80; }", "invalid parameters number"),
         ("charset_map a b { 180 80; }", "invalid value \"180\""),
         ("charset_map a b { 80 x; }", "invalid value \"x\""),

@@ -30,7 +30,11 @@ pub(super) fn decode(bytes: &[u8]) -> Decoded {
         }
         code = code << 6 | u32::from(byte & 0x3f);
     }
-    if code > short && code <= 0x10_ffff { Decoded::Code(code, more + 1) } else { Decoded::Malformed(more + 1) }
+    if code > short && code <= 0x10_ffff {
+        Decoded::Code(code, more + 1)
+    } else {
+        Decoded::Malformed(more + 1)
+    }
 }
 
 #[cfg(test)]

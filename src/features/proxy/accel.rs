@@ -75,7 +75,8 @@ pub fn limit_rate(settings: &ProxySettings, x: &mut Exchange) {
 
 /// Takes over `X-Accel-Charset`: what the answer is to be recoded into.
 pub fn charset(settings: &ProxySettings, x: &mut Exchange) {
-    x.answer.charset = told(settings, x, Known::XAccelCharset).filter(|name| !name.is_empty()).map(<[u8]>::to_vec);
+    x.answer.charset =
+        told(settings, x, Known::XAccelCharset).filter(|name| !name.is_empty()).map(<[u8]>::to_vec);
 }
 
 /// Where `X-Accel-Redirect` sends the request, with the fields that go along in the answer. `None`

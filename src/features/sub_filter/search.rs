@@ -90,9 +90,11 @@ impl Needles {
 
     /// Which text begins with these bytes, or is begun by them if they are not the last.
     fn begins(&self, bytes: &[u8], last: bool, done: &[bool]) -> Option<Begins> {
-        let wanted = self.texts.iter().enumerate().filter(|(number, text)| {
-            !text.is_empty() && !done.get(*number).copied().unwrap_or_default()
-        });
+        let wanted = self
+            .texts
+            .iter()
+            .enumerate()
+            .filter(|(number, text)| !text.is_empty() && !done.get(*number).copied().unwrap_or_default());
         // A text that may still come goes before one that is there and stands behind it in the list.
         for (number, text) in wanted {
             let common = text.len().min(bytes.len());
