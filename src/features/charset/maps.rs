@@ -154,7 +154,7 @@ fn byte(text: &str) -> Option<u8> {
 /// The bytes of a character in UTF-8, in hexadecimal, and its number.
 fn character(text: &str) -> Option<(Character, u16)> {
     let digits = text.as_bytes();
-    if digits.is_empty() || digits.len() % 2 != 0 || digits.len() / 2 > UTF8_BYTES_MAX {
+    if digits.is_empty() || !digits.len().is_multiple_of(2) || digits.len() / 2 > UTF8_BYTES_MAX {
         return None;
     }
     let mut character = Character::default();

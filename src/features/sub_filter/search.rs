@@ -131,7 +131,7 @@ mod tests {
                     && body[at..].len() >= text.len()
                     && body[at..at + text.len()].eq_ignore_ascii_case(text.as_bytes())
             };
-            match texts.iter().position(|text| here(&text)) {
+            match texts.iter().position(here) {
                 Some(number) => {
                     found.push((at, number));
                     at += texts[number].len();
