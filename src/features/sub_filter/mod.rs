@@ -164,7 +164,7 @@ mod tests {
         for (text, want) in [
             ("sub_filter '' a;", "empty search pattern"),
             (many.as_str(), "number of search patterns exceeds 255"),
-            ("sub_filter a ${;", "the closing bracket in \"\" variable is missing"),
+            ("sub_filter a ${;", "invalid variable name"),
             ("sub_filter_types text/css; sub_filter_last_modified on;", "no error"),
         ] {
             let text = format!("http {{ server {{ location / {{ {text} }} }} }}");
