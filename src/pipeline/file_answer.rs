@@ -33,6 +33,8 @@ pub fn of(x: &mut Exchange, file: OpenFile, max_ranges: Option<u64>) -> Answer {
         Verdict::Send => Answer::Ready(Body::File(FileRange::new(file, 0, size))),
         Verdict::NotModified => {
             conditions::make_not_modified(&mut x.answer);
+            // It is the status even where `error_page ... =200` led here.
+            x.error_status = None;
             Answer::Ready(Body::None)
         }
         Verdict::Failed => {

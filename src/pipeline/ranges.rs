@@ -70,7 +70,9 @@ pub fn cut(x: &mut Exchange, body: &mut Body) -> Result<(), u16> {
             x.answer.content_type.extend_from_slice(&boundary);
         }
         (Asked::Unsatisfiable, _) => {
+            let coding_varies = x.answer.coding_varies;
             x.answer.clear();
+            x.answer.coding_varies = coding_varies;
             x.answer.fields.push_with(b"Content-Range", |out| content_range(None, length, out));
             return Err(416);
         }
