@@ -99,10 +99,13 @@ fn second_worker_that_cannot_start_leaves_the_first_one() {
 #[test]
 fn second_worker_loses_nothing() {
     let mut server = Setup::whole(&conf("working_directory /;")).start();
+    let descriptors = |pid: u32| std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let before = descriptors(server.pid());
     let clients = Clients::of(server.port(), 2);
     for round in 0..4 {
         replaced(&mut server, ["working_directory %%DIR%%;", "working_directory /;"][round % 2]);
     }
+    assert_eq!(descriptors(server.pid()), before, "the master keeps what it had for workers");
     assert_eq!(clients.losses(), []);
 }
 
@@ -141,6 +144,19 @@ fn reload_that_changes_no_process_keeps_the_worker() {
     server.reload();
     eventually("the new answer", || server.get("/asked").text() == "two");
     assert_eq!(worker(&server), before);
+}
+
+#[test]
+fn pid_file_moves_with_a_reload() {
+    let mut server = Setup::whole(&conf("")).start();
+    let master = server.pid();
+    server.configure(&conf("").replace("nginx.pid", "other.pid"));
+    server.reload();
+    eventually("the new pid file", || server.read("other.pid") == format!("{master}\n"));
+    eventually("the end of the old one", || !std::fs::exists(server.path("nginx.pid")).unwrap());
+    kill("QUIT", master.into());
+    assert_eq!(server.wait_exit(), Some(0));
+    assert!(!std::fs::exists(server.path("other.pid")).unwrap());
 }
 
 #[test]
