@@ -41,6 +41,10 @@ pub const RELOCATIONS_MAX: u32 = 10;
 /// Depth of subrequests: nginx's NGX_HTTP_MAX_SUBREQUESTS.
 pub const SUBREQUEST_DEPTH_MAX: u32 = 50;
 
+/// Requests a shard makes on the side (`mirror`) at a time: a mirror that is slower than its original
+/// would gather them without end. 1024 wait for a second at a thousand requests a second.
+pub const ASIDE_MAX: usize = 1024;
+
 /// Variables that are derived from one another, the one within the other: nginx's
 /// `ngx_http_variable_depth`. A `map` may lead back to itself.
 pub const VARIABLE_DEPTH_MAX: u32 = 100;

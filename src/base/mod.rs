@@ -5,5 +5,6 @@ pub mod base64;
 pub mod buffer;
 pub mod cidr;
 pub mod clock;
+pub mod counters;
 pub mod limits;
 pub mod process_settings;

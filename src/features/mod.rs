@@ -5,21 +5,27 @@ pub mod access_log;
 pub mod addition;
 pub mod auth_basic;
 pub mod auth_request;
+pub mod autoindex;
 pub mod charset;
 pub mod core;
+pub mod empty_gif;
 pub mod geo;
 pub mod gzip;
 pub mod headers;
 pub mod index;
 pub mod limits;
 pub mod map;
+pub mod mirror;
 pub mod proxy;
 pub mod realip;
+pub mod referer;
 pub mod refused;
 pub mod resolver;
 pub mod rewrite;
+pub mod secure_link;
 pub mod split_clients;
 pub mod static_files;
+pub mod stub_status;
 pub mod sub_filter;
 pub mod try_files;
 pub mod upstream;
@@ -41,6 +47,8 @@ pub const ALL: &[&Feature] = &[
     &map::FEATURE,
     &geo::FEATURE,
     &split_clients::FEATURE,
+    &referer::FEATURE,
+    &secure_link::FEATURE,
     &upstream::FEATURE,
     &resolver::FEATURE,
     // Before all that judges by an address.
@@ -52,10 +60,15 @@ pub const ALL: &[&Feature] = &[
     &limits::REQUESTS,
     &limits::CONNECTIONS,
     &try_files::FEATURE,
+    &mirror::FEATURE,
     &proxy::FEATURE,
+    &empty_gif::FEATURE,
+    &stub_status::FEATURE,
     &static_files::FEATURE,
     &gzip::precompressed::FEATURE,
+    &autoindex::RANDOM,
     &index::FEATURE,
+    &autoindex::FEATURE,
     &headers::FEATURE,
     &gzip::gunzip::FEATURE,
     &addition::FEATURE,
@@ -133,8 +146,17 @@ const DEFAULT_MODULES: &[&str] = &[
 ];
 
 /// The modules nginx is built with when asked.
-const OPTIONAL_MODULES: &[&str] =
-    &["http_addition", "http_auth_request", "http_gunzip", "http_gzip_static", "http_realip", "http_sub"];
+const OPTIONAL_MODULES: &[&str] = &[
+    "http_addition",
+    "http_auth_request",
+    "http_gunzip",
+    "http_gzip_static",
+    "http_random_index",
+    "http_realip",
+    "http_secure_link",
+    "http_stub_status",
+    "http_sub",
+];
 
 #[cfg(test)]
 mod tests {

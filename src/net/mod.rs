@@ -2,6 +2,7 @@
 //! it and `process/os.rs` hold unsafe code.
 
 pub mod deadline;
+pub mod directory;
 pub mod error_log;
 pub mod file;
 pub mod file_cache;

@@ -133,6 +133,12 @@ impl TempFile {
         self.read_within(offset, end).await
     }
 
+    /// The same file for another reader; it is its owner that removes it.
+    pub fn shared(&self) -> TempFile {
+        let (descriptor, path) = (self.descriptor.clone(), self.path.clone());
+        TempFile { descriptor, path, len: self.len, _removed: None }
+    }
+
     /// Bytes in it.
     pub fn len(&self) -> u64 {
         self.len

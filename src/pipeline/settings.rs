@@ -10,6 +10,7 @@ use super::template::Template;
 use super::variable::Variable;
 use crate::base::process_settings::{ErrorLog as ErrorLogSetting, Level};
 use crate::net::error_log::ErrorLog;
+use std::any::Any;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -137,6 +138,8 @@ pub struct Settings {
     pub trailer_filters: Vec<Box<dyn HeaderFilter>>,
     /// What is run when a request ended here.
     pub log_steps: Vec<Box<dyn LogStep>>,
+    /// What features were told here that their variables need.
+    pub attached: Vec<Box<dyn Any + Send + Sync>>,
 }
 
 impl Settings {
@@ -144,6 +147,11 @@ impl Settings {
     #[inline]
     pub fn steps(&self, phase: Phase) -> &[Step] {
         &self.steps[phase as usize]
+    }
+
+    /// What was attached of this type; features attach few things, and only where they are asked to.
+    pub fn attached<T: 'static>(&self) -> Option<&T> {
+        self.attached.iter().find_map(|attached| attached.downcast_ref())
     }
 }
 

@@ -43,6 +43,8 @@ pub enum Flow {
     Pause(Duration),
     /// The walk runs this subrequest and then this step again, with `Exchange::asked` filled.
     Ask(Box<Subrequest>),
+    /// The next step; the walk makes these requests on the side, and nobody waits for them.
+    Aside(Box<[Subrequest]>),
     /// The request is answered.
     Answer(Answer),
     /// The request becomes another one, inside.

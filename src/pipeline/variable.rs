@@ -157,6 +157,13 @@ impl Values {
         self.hold(place, Some(value));
     }
 
+    /// Takes copies of all values of another.
+    pub fn copy(&self, other: &Values) {
+        let (mut held, other) = (self.held.borrow_mut(), other.held.borrow());
+        held.bytes.clone_from(&other.bytes);
+        held.slots.clone_from(&other.slots);
+    }
+
     /// Exchanges all values with those of another: a subrequest has its parent's.
     pub fn swap(&self, other: &Values) {
         self.held.swap(&other.held);

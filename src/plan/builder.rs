@@ -495,6 +495,11 @@ impl<'a> Builder<'a> {
         self.settings().trailer_filters.push(Box::new(filter));
     }
 
+    /// Leaves what a variable needs to know of the open location.
+    pub fn attach(&mut self, attached: impl Any + Send + Sync) {
+        self.settings().attached.push(Box::new(attached));
+    }
+
     /// Adds a log step.
     pub fn log_step(&mut self, step: impl LogStep + 'static) {
         self.settings().log_steps.push(Box::new(step));

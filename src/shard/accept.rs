@@ -3,6 +3,7 @@
 use super::connection::{self, Accepted};
 use super::core::Shard;
 use crate::base::address::Address;
+use crate::base::counters::{self, Count};
 use crate::base::limits::{ACCEPT_LOOK_MS, ACCEPT_RETRY_MS, ACCEPTS_IN_FLIGHT};
 use crate::base::process_settings::Level;
 use crate::net::deadline;
@@ -136,6 +137,7 @@ async fn accept(
 ) {
     match listener.accept(stop.clone()).await {
         Ok((stream, peer)) => {
+            counters::add(Count::Accepted);
             let generation = shard.generation();
             let limit = generation.plan.worker_connections;
             if shard.connections() >= limit {
@@ -149,7 +151,7 @@ async fn accept(
             let accepted = Accepted { stream, peer, listen: address.clone(), site };
             let open = shard.open();
             let task = connection::run(shard.clone(), accepted, open);
-            runtime::spawn(super::panic::caught(shard.clone(), task));
+            runtime::spawn(super::panic::caught(told_by(shard), task));
         }
         Err(_) if stopping.get() => {}
         // The client was gone before it was accepted.
@@ -162,4 +164,10 @@ async fn accept(
             deadline::sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
         }
     }
+}
+
+/// Gives the generation in force whenever it is asked for.
+fn told_by(shard: &Rc<Shard>) -> impl Fn() -> Rc<super::generation::Generation> + use<> {
+    let shard = shard.clone();
+    move || shard.generation()
 }

@@ -4,6 +4,7 @@ use super::generation::Generation;
 use super::term::{self, Roll};
 use crate::base::address::Address;
 use crate::base::clock;
+use crate::base::counters::{self, Count, Held};
 use crate::base::limits::HOT_WAITS_MAX;
 use crate::net::deadline;
 use crate::net::runtime::Driver;
@@ -123,7 +124,7 @@ impl Shard {
 
     /// Whether nothing is open and nothing can be accepted any more.
     pub fn is_drained(&self) -> bool {
-        self.connections.get() == 0 && self.accepting.get() == 0
+        self.connections.get() == 0 && self.accepting.get() == 0 && super::aside::under_way() == 0
     }
 
     /// Whether accepts are under way.
@@ -151,7 +152,8 @@ impl Shard {
     pub fn open(self: &Rc<Self>) -> Open {
         self.connections.set(self.connections.get() + 1);
         self.gauge.store(self.connections.get(), Ordering::Relaxed);
-        Open(self.clone())
+        counters::add(Count::Handled);
+        Open { shard: self.clone(), _active: counters::hold() }
     }
 
     /// Leave to wait with a buffer in hand, for so many at a time.
@@ -183,7 +185,7 @@ impl Shard {
         if self.quitting.get() {
             stream.end_reading();
         }
-        Waiting { shard: self, place }
+        Waiting { shard: self, place, _waiting: counters::hold() }
     }
 }
 
@@ -197,12 +199,16 @@ impl Drop for Accepting {
 }
 
 /// An open connection, counted.
-pub struct Open(Rc<Shard>);
+pub struct Open {
+    shard: Rc<Shard>,
+    _active: Held<{ Count::Active as usize }>,
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get() - 1);
-        self.0.gauge.store(self.0.connections.get(), Ordering::Relaxed);
+        let connections = self.shard.connections.get() - 1;
+        self.shard.connections.set(connections);
+        self.shard.gauge.store(connections, Ordering::Relaxed);
     }
 }
 
@@ -210,6 +216,7 @@ impl Drop for Open {
 pub struct Waiting<'s> {
     shard: &'s Shard,
     place: usize,
+    _waiting: Held<{ Count::Waiting as usize }>,
 }
 
 impl Waiting<'_> {

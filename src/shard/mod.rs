@@ -2,6 +2,7 @@
 //! the plan and the pipeline, and no feature by name.
 
 mod accept;
+mod aside;
 mod connection;
 mod core;
 mod deliver;

@@ -1,6 +1,6 @@
 //! A panic in one connection's task ends that connection: caught, counted, logged.
 
-use super::core::Shard;
+use super::generation::Generation;
 use crate::base::process_settings::Level;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,19 +13,22 @@ use std::task::{Context, Poll};
 pub static CAUGHT: AtomicU64 = AtomicU64::new(0);
 
 pin_project_lite::pin_project! {
-    struct Caught<F> {
+    struct Caught<F, G> {
         #[pin]
         task: F,
-        shard: Rc<Shard>,
+        generation: G,
     }
 }
 
-/// The same task, which ends when it panics.
-pub fn caught(shard: Rc<Shard>, task: impl Future<Output = ()>) -> impl Future<Output = ()> {
-    Caught { task, shard }
+/// The same task, which ends when it panics; `generation` gives the one whose error log is told.
+pub fn caught(
+    generation: impl Fn() -> Rc<Generation>,
+    task: impl Future<Output = ()>,
+) -> impl Future<Output = ()> {
+    Caught { task, generation }
 }
 
-impl<F: Future<Output = ()>> Future for Caught<F> {
+impl<F: Future<Output = ()>, G: Fn() -> Rc<Generation>> Future for Caught<F, G> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -37,7 +40,7 @@ impl<F: Future<Output = ()>> Future for Caught<F> {
             Ok(poll) => poll,
             Err(_) => {
                 let count = CAUGHT.fetch_add(1, Ordering::Relaxed) + 1;
-                let generation = this.shard.generation();
+                let generation = (this.generation)();
                 let message =
                     format_args!("a connection's task panicked and was ended ({count} since the start)");
                 generation.error_log.write(Level::Alert, None, message);

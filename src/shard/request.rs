@@ -9,6 +9,7 @@ use super::walk;
 use crate::base::address::Address;
 use crate::base::buffer::Buffer;
 use crate::base::clock;
+use crate::base::counters::{self, Count};
 use crate::base::limits::BUFFER_BYTES;
 use crate::base::process_settings::Level;
 use crate::http::{Framing, HeadLimits, Method, Parsed, RequestFault, Version, uri};
@@ -86,7 +87,12 @@ async fn serve_with(
 ) -> After {
     let connection = x.connection.clone();
     connection.requests.set(connection.requests.get() + 1);
-    let answer = match read_head(x, stream).await {
+    counters::add(Count::Requests);
+    let reading = counters::hold::<{ Count::Reading as usize }>();
+    let read = read_head(x, stream).await;
+    drop(reading);
+    let _writing = counters::hold::<{ Count::Writing as usize }>();
+    let answer = match read {
         Ok(()) => match begin(generation, site, x, stream) {
             Ok(()) => walk::run(generation, x).await,
             Err(status) => refuse(generation, x, status).await,

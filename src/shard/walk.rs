@@ -5,6 +5,7 @@
 //!   -> PreContent -> Content] -> deliver -> Log
 //! ```
 
+use super::aside;
 use super::generation::Generation;
 use crate::base::clock;
 use crate::base::limits::{RELOCATIONS_MAX, SUBREQUEST_BODY_MAX, SUBREQUEST_DEPTH_MAX};
@@ -16,6 +17,7 @@ use crate::pipeline::answer::{Answer, Body};
 use crate::pipeline::body::{RequestBody, Source};
 use crate::pipeline::browser::Browser;
 use crate::pipeline::exchange::{Exchange, Recycled};
+use crate::pipeline::file_path::FilePath;
 use crate::pipeline::redirect;
 use crate::pipeline::settings::{ErrorPage, Satisfy, ServerTokens};
 use crate::pipeline::step::{Asked, Flow, PHASES, Phase, Relocation, Step, Subrequest};
@@ -77,7 +79,7 @@ async fn walk(g: &Rc<Generation>, x: &mut Exchange, mut start: Start) -> Answer 
             Flow::Relocate(relocation) => relocate(g, x, relocation),
             Flow::Search => search_again(g, x),
             // The phases end with an answer; nothing found is what nginx says then.
-            Flow::Next | Flow::Grant | Flow::Pause(_) | Flow::Ask(_) => stand_in(g, x, 404),
+            Flow::Next | Flow::Grant | Flow::Pause(_) | Flow::Ask(_) | Flow::Aside(_) => stand_in(g, x, 404),
         };
         match stop {
             Stop::Answer(answer) => return answer,
@@ -132,6 +134,13 @@ async fn run_step(g: &Rc<Generation>, x: &mut Exchange, step: &Step) -> Flow {
                 let mut asked = ask(g, x, *subrequest).await;
                 x.limits.take_over(std::mem::take(&mut asked.limits));
                 x.asked = Some(asked);
+            }
+            Flow::Aside(requests) => {
+                x.asked = None;
+                for request in requests {
+                    aside::begin(g, x, request);
+                }
+                return Flow::Next;
             }
             Flow::Pause(time) => {
                 x.asked = None;
@@ -264,11 +273,13 @@ fn slash_redirect(x: &mut Exchange, path: &[u8]) -> Flow {
 /// Nothing in the location answers: nginx's words for a directory and for the rest.
 fn no_content(x: &mut Exchange) -> Flow {
     if x.uri.ends_with(b"/") {
-        x.log(
-            Level::Error,
-            format_args!("directory index of \"{}\" is forbidden", String::from_utf8_lossy(&x.uri)),
-        );
-        return Flow::Answer(Answer::Status(403));
+        return Flow::Answer(Answer::Status(match FilePath::of(x) {
+            Ok(path) => {
+                x.log(Level::Error, format_args!("directory index of \"{}\" is forbidden", path.shown()));
+                403
+            }
+            Err(status) => status,
+        }));
     }
     Flow::Answer(Answer::Status(404))
 }
@@ -486,7 +497,7 @@ pub fn log(x: &Exchange) {
 }
 
 /// The exchange of a request that the gateway makes to itself on behalf of a client's.
-fn subrequest(g: &Rc<Generation>, x: &Exchange, asked: Subrequest) -> Recycled {
+pub(super) fn subrequest(g: &Rc<Generation>, x: &Exchange, asked: Subrequest) -> Recycled {
     let own = g.here(g.plan.servers[x.server].own);
     let mut sub = Recycled::take(&x.connection, &g.locals, own);
     sub.input = crate::base::buffer::Buffer::with_capacity(x.input.len());
@@ -522,6 +533,14 @@ pub(super) fn end_embedded(x: &Exchange, sub: &Exchange) {
         log(sub);
     }
     x.values.swap(&sub.values);
+}
+
+/// Ends what nobody waits for: the first bytes of an answer are read, so that a short one leaves its
+/// upstream's connection for the next.
+pub(super) async fn forget(sub: &mut Exchange, answer: Answer) {
+    if let Answer::Ready(body @ Body::Upstream) = answer {
+        collect(sub, body).await;
+    }
 }
 
 /// The first bytes of a subrequest's body; the rest is not read.

@@ -57,7 +57,7 @@ pub const DIRECTIVES: &[D] = &[
     // ---- files -----------------------------------------------------------------------------------
     D::new("root", HSLI, ONE, "path", "html", "The directory that paths are appended to."),
     D::new("alias", LOCATION, ONE, "path", "", "What replaces the location's name in the path of a file.").inherit(Inherit::Never),
-    D::new("types", HSL, Arity::Exactly(0), "", "text/html html; image/gif gif; image/jpeg jpg;", "Media types by file name extension.").block(Block::Entries),
+    D::new("types", HSL, Arity::Exactly(0), "", "text/html html; image/gif gif; image/jpeg jpg;", "Media types by file name extension.").block(Block::Entries).inherit(Inherit::Together),
     D::new("default_type", HSL, ONE, "mime-type", "text/plain", "The media type of what types does not name."),
     D::new("types_hash_max_size", HSL, ONE, "number", "1024", "The size of a table of nginx's.").accepted("the table grows as it must"),
     D::new("types_hash_bucket_size", HSL, ONE, "size", "64", "The size of a table of nginx's.").accepted("the table grows as it must"),

@@ -126,6 +126,7 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
         body_filters: Vec::new(),
         trailer_filters: Vec::new(),
         log_steps: Vec::new(),
+        attached: Vec::new(),
         name,
     };
     b.begin(settings);
@@ -306,21 +307,35 @@ fn directory(directive: &Directive, b: &mut Builder<'_>) -> Result<Directory, Di
 struct TypeTables(HashMap<Option<Place>, Arc<MediaTypes>>);
 
 fn types(scope: &Scope<'_>, b: &mut Builder<'_>) -> Arc<MediaTypes> {
-    let block = scope.one("types");
-    let tables = &mut b.store::<TypeTables>().0;
-    tables.entry(block.map(|block| block.place)).or_insert_with(|| Arc::new(type_table(block))).clone()
+    let blocks = scope.all("types");
+    let key = blocks.first().map(|block| block.place);
+    if let Some(known) = b.store::<TypeTables>().0.get(&key) {
+        return known.clone();
+    }
+    let table = Arc::new(type_table(scope, &blocks, b));
+    b.store::<TypeTables>().0.insert(key, table.clone());
+    table
 }
 
-fn type_table(block: Option<&Directive>) -> MediaTypes {
-    let Some(block) = block else {
+/// The blocks of one level together.
+fn type_table(scope: &Scope<'_>, blocks: &[&Directive], b: &mut Builder<'_>) -> MediaTypes {
+    if blocks.is_empty() {
         let builtin = DEFAULT_TYPES.iter().map(|(ext, kind)| (ext.as_bytes().into(), kind.as_bytes().into()));
         return builtin.collect();
-    };
+    }
     let mut types = MediaTypes::new();
-    for entry in block.body() {
+    for entry in blocks.iter().flat_map(|block| block.body()) {
+        let kind = &entry.name.text;
         for extension in &entry.args {
             let lower = extension.text.to_ascii_lowercase();
-            types.insert(lower.into_bytes().into(), entry.name.text.as_bytes().into());
+            let old = types.insert(lower.into_bytes().into(), kind.as_bytes().into());
+            if let Some(old) = old.map(|old| String::from_utf8_lossy(&old).into_owned()) {
+                let extension = &extension.text;
+                let message = format!(
+                    "duplicate extension \"{extension}\", content type: \"{kind}\", previous content type: \"{old}\""
+                );
+                b.warn(scope.warning(entry, message));
+            }
         }
     }
     types

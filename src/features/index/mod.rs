@@ -82,8 +82,8 @@ mod tests {
         ));
         for (request, default, list) in [
             ("GET /with/", "-> /with/index.html", "-> /with/index.html"),
-            ("POST /second/", "403", "-> /second/b.html"),
-            ("HEAD /empty/", "403", "-> /f?x"),
+            ("POST /second/", "next", "-> /second/b.html"),
+            ("HEAD /empty/", "next", "-> /f?x"),
             ("GET /missing/", "404", "404"),
             ("GET /a.txt/", "404", "404"),
             ("PUT /with/", "405", "405"),

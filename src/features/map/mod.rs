@@ -1,7 +1,7 @@
 //! `map`: a variable whose value depends on that of others.
 
 mod compile;
-mod table;
+pub mod table;
 
 use crate::conf::{Arity, Block, Context, DirectiveSpec as D, Inherit};
 use crate::plan::feature::{Feature, no_end, nothing};

@@ -118,7 +118,7 @@ fn files_and_what_is_none() {
         ("GET /a.html/x", "404"),
         ("GET /d", "301 Location=http://test.example:8080/d/"),
         ("GET /d?a=b", "301 Location=http://test.example:8080/d/?a=b"),
-        ("GET /d/", "403"),
+        ("GET /d/", "next"),
     ] {
         assert_eq!(ask(&bench, "/", request), want, "{request}");
     }

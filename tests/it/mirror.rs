@@ -1,0 +1,99 @@
+//! `mirror`: requests that are made once more on the side.
+
+use crate::harness::*;
+
+const POST: &str =
+    "POST /a/b?x=1 HTTP/1.1\r\nHost: h\r\nX-Own: v\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello";
+
+#[test]
+fn request_and_body_are_sent_twice() {
+    let (original, copy) = (Upstream::ok("original"), Upstream::ok("copy"));
+    let server = Setup::http(
+        "server { listen 127.0.0.1:%%PORT%%; location / { mirror /mirror; proxy_pass http://%%UP%%; } \
+         location = /mirror { internal; proxy_pass http://%%COPY%%$request_uri; } }",
+    )
+    .put("UP", original.address())
+    .put("COPY", copy.address())
+    .start();
+    assert_eq!(server.ask(POST).text(), "original");
+    eventually("the copy", || !copy.requests().is_empty());
+    for upstream in [&original, &copy] {
+        let request = upstream.requests().remove(0);
+        assert!(request.head.starts_with("POST /a/b?x=1 HTTP/1."), "{}", request.head);
+        assert_eq!((request.get("X-Own"), request.text().as_str()), (Some("v"), "hello"));
+    }
+    assert_eq!(server.get("/").text(), "original");
+    eventually("the second copy", || copy.requests().len() == 2);
+}
+
+#[test]
+fn a_large_body_from_its_file() {
+    let (original, copy) = (Upstream::ok("original"), Upstream::ok("copy"));
+    let server = Setup::http(
+        "client_body_buffer_size 1k; server { listen 127.0.0.1:%%PORT%%; location / { mirror /mirror; proxy_pass http://%%UP%%; } \
+         location = /mirror { internal; proxy_pass http://%%COPY%%; } }",
+    )
+    .put("UP", original.address())
+    .put("COPY", copy.address())
+    .start();
+    let body = "0123456789".repeat(10_000);
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    assert_eq!(server.ask(request).text(), "original");
+    eventually("the copy", || !copy.requests().is_empty());
+    assert!(copy.requests().remove(0).text() == body && original.requests().remove(0).text() == body);
+}
+
+#[test]
+fn without_the_body() {
+    let (original, copy) = (Upstream::ok("original"), Upstream::ok("copy"));
+    let server = Setup::http(
+        "server { listen 127.0.0.1:%%PORT%%; location / { mirror /mirror; mirror_request_body off; proxy_pass http://%%UP%%; } \
+         location = /mirror { internal; proxy_pass http://%%COPY%%; proxy_pass_request_body off; proxy_set_header Content-Length \"\"; } }",
+    )
+    .put("UP", original.address())
+    .put("COPY", copy.address())
+    .start();
+    assert_eq!(server.ask(POST).text(), "original");
+    eventually("the copy", || !copy.requests().is_empty());
+    let request = copy.requests().remove(0);
+    assert_eq!((request.get("Content-Length"), request.text().as_str()), (None, ""));
+    assert_eq!(original.requests().remove(0).text(), "hello");
+}
+
+#[test]
+fn several_none_and_those_that_fail() {
+    let server = Server::http(
+        "log_format uri '$uri $args $request_method'; log_subrequest on;\n\
+         server { listen 127.0.0.1:%%PORT%%; access_log off; mirror /m/1; mirror /m/2; \
+         location / { proxy_pass http://127.0.0.1:%%PORT%%/answer/; } location /answer/ { mirror off; return 200 answer; } \
+         location /none { mirror off; proxy_pass http://127.0.0.1:%%PORT%%/answer/; } \
+         location /m/ { mirror off; access_log mirrored.log uri; return 204; } \
+         location /down { mirror /refused; proxy_pass http://127.0.0.1:%%PORT%%/answer/; } location /refused { mirror off; proxy_pass http://127.0.0.1:1; } }",
+    );
+    assert_eq!(server.get("/none").text(), "answer");
+    assert_eq!(server.get("/down").text(), "answer");
+    assert_eq!(server.get("/x?a=1").text(), "answer");
+    let mut lines = server.wait_lines("mirrored.log", 2);
+    lines.sort();
+    assert_eq!(lines, ["/m/1 a=1 GET", "/m/2 a=1 GET"]);
+}
+
+#[test]
+fn a_slow_mirror_holds_nobody_up() {
+    let copy = Upstream::new(|origin| {
+        origin.request();
+        origin.wait_release();
+    });
+    let server = Setup::http(
+        "server { listen 127.0.0.1:%%PORT%%; location / { mirror /mirror; proxy_pass http://127.0.0.1:%%PORT%%/answer/; } \
+         location /answer/ { return 200 answer; } location = /mirror { internal; proxy_pass http://%%COPY%%; } }",
+    )
+    .put("COPY", copy.address())
+    .start();
+    assert_eq!(server.get("/").text(), "answer");
+    eventually("the copy", || !copy.requests().is_empty());
+    copy.release();
+}
