@@ -80,8 +80,8 @@ impl WaitingStep for Mirror {
             {
                 return Flow::Answer(Answer::Status(status));
             }
-            let made = |path: &Box<[u8]>| Subrequest { uri: path.to_vec(), args: x.args.clone() };
-            Flow::Aside(self.paths.iter().map(made).collect())
+            let made = |path: &[u8]| Subrequest { uri: path.to_vec(), args: x.args.clone() };
+            Flow::Aside(self.paths.iter().map(|path| made(path)).collect())
         })
     }
 }
