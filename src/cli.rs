@@ -22,6 +22,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     };
     match command {
         Command::Demo(arguments) => crate::demo::run(arguments),
+        Command::Check(arguments) => crate::check::run(&arguments),
         Command::Reference => {
             // A pager that was left early has shown enough.
             let _ = io::stdout().write_all(crate::features::reference().as_bytes());
@@ -48,6 +49,8 @@ enum Command {
     Reference,
     /// `demo`.
     Demo(Vec<OsString>),
+    /// `check`.
+    Check(Vec<OsString>),
 }
 
 /// What is printed before anything else, and most often alone.
@@ -61,6 +64,9 @@ fn parse(arguments: Vec<OsString>) -> Result<Command, String> {
     let mut arguments = arguments.into_iter().peekable();
     if arguments.peek().is_some_and(|first| first == "demo") {
         return Ok(Command::Demo(arguments.skip(1).collect()));
+    }
+    if arguments.peek().is_some_and(|first| first == "check") {
+        return Ok(Command::Check(arguments.skip(1).collect()));
     }
     let mut invocation = Invocation::default();
     let mut version = None;
@@ -137,6 +143,7 @@ fn help() -> String {
         "\
 Usage: octroi [-?hvVtTq] [-s signal] [-p prefix]
               [-e filename] [-c filename] [-g directives]
+       octroi check [file] [-p prefix] [--json]
        octroi demo
 
 Options:
@@ -154,6 +161,9 @@ Options:
   -g directives : set global directives out of configuration file
 
 Verbs:
+  check         : list what of a configuration is supported, refused, or without effect,
+                  with what to do instead; exits with 0 if all is supported, 1 if something
+                  is refused, 2 if the configuration cannot be read
   demo          : start example services and the gateway in front of them
 
 ",
@@ -248,6 +258,7 @@ mod tests {
         assert!(configure.contains("\nconfigure arguments: "));
         assert!(version(&["-?"]).contains("\nOptions:\n") && version(&["-h"]).contains("Usage: octroi"));
         assert_eq!(parsed(&["-h", "directives"]), Ok(Command::Reference));
+        assert_eq!(parsed(&["check", "a", "--json"]), Ok(Command::Check(vec!["a".into(), "--json".into()])));
         assert_eq!(parsed(&["demo", "-x"]), Ok(Command::Demo(vec!["-x".into()])));
     }
 }

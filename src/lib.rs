@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | | [`cli`] | nginx's flags and our verbs |
 //! | | [`process`] | the life of the processes: master and worker, signals, reload |
+//! | | [`check`] | `octroi check`: what of a configuration works, and what does not |
 //! | | [`demo`] | `octroi demo`: small services with the gateway in front of them |
 //! | 7 | [`control`] | the control plane: what waits for other hosts, on a runtime of its own |
 //! | 7 | [`shard`] | the data plane: accept, the walk of a request, delivery |
@@ -22,6 +23,7 @@
 
 pub mod base;
 pub mod bridge;
+pub mod check;
 pub mod cli;
 pub mod conf;
 pub mod control;

@@ -48,7 +48,7 @@ use crate::base::process_settings::Level;
 use load::Configuration;
 use upgrade::Inheritance;
 
-pub use origin::{default_conf, default_error_log, default_prefix};
+pub use origin::{default_conf, default_error_log, default_prefix, resolve};
 pub use signal::Verb;
 
 /// What the command line asks for.

@@ -31,6 +31,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("shard", 7),
     // The table gives these no number: each starts the ones before it.
     ("process", 8),
+    ("check", 9),
     ("demo", 9),
     ("cli", 10),
 ];

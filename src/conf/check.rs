@@ -22,13 +22,7 @@ impl Registry {
     /// # Errors
     /// The first directive that is unknown, misplaced, repeated or wrongly built.
     pub fn check(&self, tree: &Tree) -> Result<Vec<Diagnostic>, Diagnostic> {
-        let mut check = Check {
-            specs: self.index(),
-            refused: self.refused,
-            sources: &tree.sources,
-            notices: Vec::new(),
-            noticed: HashSet::new(),
-        };
+        let mut check = Check::new(self, tree);
         check.body(&tree.directives, Context::MAIN).map_err(|error| *error)?;
         Ok(check.notices)
     }
@@ -43,7 +37,7 @@ impl Registry {
     }
 }
 
-struct Check<'t> {
+pub(super) struct Check<'t> {
     specs: HashMap<&'static str, Vec<&'static DirectiveSpec>>,
     refused: &'static [Refused],
     sources: &'t Sources,
@@ -52,9 +46,19 @@ struct Check<'t> {
 }
 
 /// Boxed: it is rare, and the check is recursive.
-type Failure = Box<Diagnostic>;
+pub(super) type Failure = Box<Diagnostic>;
 
 impl<'t> Check<'t> {
+    pub(super) fn new(registry: &Registry, tree: &'t Tree) -> Check<'t> {
+        Check {
+            specs: registry.index(),
+            refused: registry.refused,
+            sources: &tree.sources,
+            notices: Vec::new(),
+            noticed: HashSet::new(),
+        }
+    }
+
     fn body(&mut self, body: &'t [Directive], context: Context) -> Result<(), Failure> {
         let mut seen = HashSet::new();
         for directive in body {
@@ -76,7 +80,11 @@ impl<'t> Check<'t> {
     }
 
     /// The spec that describes a directive here.
-    fn spec(&self, directive: &Directive, context: Context) -> Result<&'static DirectiveSpec, Failure> {
+    pub(super) fn spec(
+        &self,
+        directive: &Directive,
+        context: Context,
+    ) -> Result<&'static DirectiveSpec, Failure> {
         let name = directive.name.text.as_str();
         let Some(specs) = self.specs.get(name) else { return Err(self.unknown(directive, context)) };
         if let Some(&spec) = specs.iter().find(|spec| spec.contexts.meets(context)) {
@@ -116,7 +124,7 @@ impl<'t> Check<'t> {
     }
 
     /// Braces and the number of arguments.
-    fn shape(&self, directive: &Directive, spec: &DirectiveSpec) -> Result<(), Failure> {
+    pub(super) fn shape(&self, directive: &Directive, spec: &DirectiveSpec) -> Result<(), Failure> {
         let name = spec.name;
         let message = match (spec.block, &directive.block) {
             (Block::No, Some(_)) => format!("directive \"{name}\" is not terminated by \";\""),
@@ -131,7 +139,7 @@ impl<'t> Check<'t> {
         Err(hinted(self.error(directive, message), format!("syntax: {}", syntax(spec))))
     }
 
-    fn flag(&self, directive: &Directive, spec: &DirectiveSpec) -> Result<(), Failure> {
+    pub(super) fn flag(&self, directive: &Directive, spec: &DirectiveSpec) -> Result<(), Failure> {
         match directive.args.first() {
             Some(word) if spec.arity == Arity::Flag && value::flag(&word.text).is_none() => {
                 let message = value::not_a_flag(spec.name, &word.text);
@@ -153,7 +161,7 @@ impl<'t> Check<'t> {
     }
 
     /// Data holds no blocks.
-    fn entries(&self, body: &[Directive]) -> Result<(), Failure> {
+    pub(super) fn entries(&self, body: &[Directive]) -> Result<(), Failure> {
         match body.iter().find(|entry| entry.block.is_some()) {
             Some(entry) => {
                 let brace = entry.place;
@@ -164,7 +172,7 @@ impl<'t> Check<'t> {
         }
     }
 
-    fn error(&self, directive: &Directive, message: String) -> Failure {
+    pub(super) fn error(&self, directive: &Directive, message: String) -> Failure {
         let name = &directive.name;
         let place = directive.place;
         Box::new(Diagnostic::at(self.sources, Level::Emerg, message, place, name.place, width(name)))

@@ -22,6 +22,7 @@ mod snapshot;
 mod source;
 mod spec;
 mod suggest;
+mod survey;
 mod tree;
 pub mod value;
 
@@ -32,9 +33,10 @@ mod testing;
 
 pub use diagnostic::Diagnostic;
 pub use files::{Disk, Files};
-pub use parser::{load, parse};
+pub use parser::{load, parse, parse_as_far};
 pub use scope::{Located, Scope};
 pub use snapshot::{Recorder, Snapshot};
 pub use source::{Place, Sources};
 pub use spec::{Arity, Block, Context, DirectiveSpec, Effect, Inherit, Refused, Registry};
+pub use survey::{Finding, Outcome};
 pub use tree::{Directive, Tree, Word};

@@ -34,6 +34,17 @@ pub fn parse(root: &Path, globals: &str, prefix: &Path, files: &mut dyn Files) -
     error.map_or(Ok(tree), |error| Err(*error))
 }
 
+/// The same as far as it can be read, with the error that ended it.
+pub fn parse_as_far(
+    root: &Path,
+    globals: &str,
+    prefix: &Path,
+    files: &mut dyn Files,
+) -> (Tree, Option<Diagnostic>) {
+    let (tree, error) = Parser::new(prefix, files).run(root, globals);
+    (tree, error.map(|error| *error))
+}
+
 /// Reads and checks a configuration, and gives the notices of the check.
 ///
 /// nginx checks each directive as it reads it. So what was read before a syntax error is checked

@@ -27,6 +27,7 @@ pub mod split_clients;
 pub mod static_files;
 pub mod stub_status;
 pub mod sub_filter;
+pub mod survey;
 pub mod try_files;
 pub mod upstream;
 pub mod variables;

@@ -14,6 +14,7 @@ mod access_log_files;
 mod auth_basic;
 mod body_filters;
 mod browsers;
+mod check;
 mod clients;
 mod command_line;
 mod error_log;
