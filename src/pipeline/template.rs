@@ -47,6 +47,11 @@ impl Template {
         &self.parts
     }
 
+    /// Whether one of its variables is one that `is` looks for.
+    pub fn holds(&self, is: &dyn Fn(&Variable) -> bool) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Variable(variable) if is(variable)))
+    }
+
     /// Appends the string's value for this request. A variable without a value is empty.
     #[inline]
     pub fn write(&self, x: &Exchange, out: &mut Vec<u8>) {

@@ -45,6 +45,9 @@ pub enum Variable {
 pub trait Derive: Send + Sync {
     /// Appends the value; false when there is none.
     fn write(&self, x: &Exchange, out: &mut Vec<u8>) -> bool;
+
+    /// Whether one of the variables that it is worked out from is one that `is` looks for.
+    fn depends_on(&self, is: &dyn Fn(&Variable) -> bool) -> bool;
 }
 
 /// A variable with its derivation, at the place of its name.

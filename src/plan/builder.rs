@@ -12,7 +12,7 @@ use crate::pipeline::settings::{PlacedPattern, ServerFacts, SetName, SetNames, S
 use crate::pipeline::step::{HeaderFilter, LogStep, Phase, QuickStep, Step, WaitingStep};
 use crate::pipeline::template::{Part, Template};
 use crate::pipeline::variable::{Derive, Derived, Variable, VariableSpec};
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -418,11 +418,22 @@ impl<'a> Builder<'a> {
 
     /// Whether a string of the open location is known only behind Access.
     pub fn is_known_late(&self, template: &Template) -> bool {
-        let late = |part: &Part| match part {
-            Part::Variable(Variable::Place(place)) => self.known_late.contains(place),
-            _ => false,
-        };
-        template.parts().iter().any(late)
+        !self.known_late.is_empty() && {
+            let seen = RefCell::new(AHashSet::new());
+            template.holds(&|variable| self.is_late(variable, &seen))
+        }
+    }
+
+    /// The same for a variable, and what it is derived from. Derivations may lead back to themselves: those
+    /// that were `seen` are not followed again.
+    fn is_late(&self, variable: &Variable, seen: &RefCell<AHashSet<usize>>) -> bool {
+        let Variable::Place(place) = variable else { return false };
+        if self.known_late.contains(place) {
+            return true;
+        }
+        let derived =
+            self.derived.get(*place).and_then(Option::as_ref).filter(|_| seen.borrow_mut().insert(*place));
+        derived.is_some_and(|derived| derived.by.depends_on(&|deeper| self.is_late(deeper, seen)))
     }
 
     /// The open location's settings.

@@ -14,6 +14,7 @@ fn rules_by_address_and_by_level() {
            location /files/order { allow 127.0.0.0/8; deny 127.0.0.1; alias %%DIR%%/www/; }
            location /files/unnamed { deny 10.0.0.0/8; alias %%DIR%%/www/; }
            location /files/v6 { deny ::1; deny 2001:db8::/32; alias %%DIR%%/www/; }
+           location /files/methods { allow all; alias %%DIR%%/www/; limit_except GET { deny all; } }
            location /files/unix { allow unix:; deny all; alias %%DIR%%/www/; } }",
     )
     .file("www/f", "x")

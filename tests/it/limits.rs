@@ -234,7 +234,8 @@ fn a_key_that_auth_request_gives_is_counted() {
     }
     let up = Upstream::always("HTTP/1.1 204 No Content\r\nX-Who: anna\r\n\r\n");
     let server = Setup::http(
-        "limit_req_zone $who zone=one:1m rate=1r/m; limit_conn_zone $who zone=two:1m;
+        "limit_req_zone $tier zone=one:1m rate=1r/m; limit_conn_zone $who zone=two:1m;
+         map $who $known { default \"\"; anna gold; } map $known $tier { default \"\"; gold $known; }
          server { listen 127.0.0.1:%%PORT%%;
            location / { auth_request /ask; auth_request_set $who $upstream_http_x_who;
              limit_req zone=one burst=1 nodelay; limit_conn two 1; root %%DIR%%/www; }

@@ -277,6 +277,10 @@ impl Derive for Geo {
         }
         true
     }
+
+    fn depends_on(&self, is: &dyn Fn(&Variable) -> bool) -> bool {
+        self.source.as_ref().is_some_and(is)
+    }
 }
 
 impl Geo {

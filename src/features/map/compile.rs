@@ -5,7 +5,7 @@ use crate::base::process_settings::Level;
 use crate::conf::{Diagnostic, Directive, Scope, Word};
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::template::Template;
-use crate::pipeline::variable::Derive;
+use crate::pipeline::variable::{Derive, Variable};
 use crate::plan::builder::Builder;
 use ahash::AHashMap;
 
@@ -128,6 +128,10 @@ impl Derive for Map {
             value.write(x, out);
         }
         true
+    }
+
+    fn depends_on(&self, is: &dyn Fn(&Variable) -> bool) -> bool {
+        self.source.holds(is) || self.values.iter().any(|value| value.holds(is))
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::conf::{Arity, Block, Context, Diagnostic, Directive, DirectiveSpec as D, Inherit, Scope};
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::template::Template;
-use crate::pipeline::variable::Derive;
+use crate::pipeline::variable::{Derive, Variable};
 use crate::plan::builder::Builder;
 use crate::plan::feature::{Feature, no_end, nothing};
 
@@ -111,6 +111,10 @@ impl Derive for Split {
             out.extend_from_slice(&part.value);
         }
         true
+    }
+
+    fn depends_on(&self, is: &dyn Fn(&Variable) -> bool) -> bool {
+        self.source.holds(is)
     }
 }
 
