@@ -83,6 +83,29 @@ fn it_holds_for_logs_and_upstreams() {
 }
 
 #[test]
+fn it_holds_for_access_and_limits() {
+    let server = Setup::http(
+        "limit_req_zone $binary_remote_addr zone=z:1m rate=1r/m;
+         server { listen 127.0.0.1:%%PORT%%; root %%DIR%%; set_real_ip_from 127.0.0.1;
+            location /open/ { deny 192.0.2.1; allow all; }
+            location /late/ { real_ip_header X-Late; deny 192.0.2.1; allow all; }
+            location /few/ { limit_req zone=z; } }",
+    )
+    .file("open/x", "in")
+    .file("late/x", "in")
+    .file("few/x", "in")
+    .start();
+    let status =
+        |target: &str, fields: &str| server.get_with(target, &format!("Host: a\r\n{fields}")).status();
+    assert_eq!(status("/open/x", "X-Real-IP: 192.0.2.1\r\n"), 403);
+    assert_eq!(status("/open/x", "X-Real-IP: 192.0.2.2\r\n"), 200);
+    assert_eq!(status("/late/x", "X-Late: 192.0.2.1\r\n"), 403);
+    assert_eq!(status("/late/x", "X-Late: 192.0.2.2\r\n"), 200);
+    let few = |client: &str| status("/few/x", &format!("X-Real-IP: {client}\r\n"));
+    assert_eq!([few("192.0.2.1"), few("192.0.2.1"), few("192.0.2.2")], [200, 503, 200]);
+}
+
+#[test]
 fn it_holds_for_the_error_log() {
     let server =
         Server::http("server { listen 127.0.0.1:%%PORT%%; set_real_ip_from 127.0.0.1; root %%DIR%%; }");

@@ -316,6 +316,21 @@ fn several_servers_take_turns() {
 }
 
 #[test]
+fn a_server_that_is_not_there_is_passed_over() {
+    if !only_octroi("nginx asks the next one after five seconds") {
+        return;
+    }
+    let upstream = Upstream::ok("up");
+    let names = NameServer::new(|_, _| HERE);
+    // Nobody listens on the first one's port.
+    let server = proxying(&upstream, &names, "127.0.0.1:%%PORT_NOBODY%%; resolver_timeout 4s;");
+    for number in 0..2 {
+        assert_eq!(server.get_host("/", &format!("n{number}.example")).status(), 200);
+    }
+    server.wait_log("recv() failed (111: Connection refused) while resolving, resolver: 127.0.0.1:");
+}
+
+#[test]
 fn both_kinds_of_addresses_unless_told_otherwise() {
     let upstream = Upstream::ok("up");
     let names = NameServer::new(|_, _| HERE);
