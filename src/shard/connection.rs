@@ -52,7 +52,9 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
         let names = generation.plan.sites[site].names_at(&connection.local);
         (settings.server.client_header_timeout, names.proxy_protocol)
     };
-    let mut least = Duration::ZERO;
+    // Whoever has asked nothing yet may have the first request on its way: as in nginx the end of the
+    // shard does not close it before its time is up.
+    let mut least = wait;
     let mut ahead = Buffer::default();
     let mut alarm = Alarm::new(clock::now() + wait);
     if is_proxied {

@@ -66,6 +66,22 @@ fn quit_closes_idle_connections_and_listeners() {
 }
 
 #[test]
+fn quit_waits_for_the_first_request_of_a_connection() {
+    let mut server = Server::http(ONE);
+    let mut client = server.client();
+    // Whoever connected later has been served, so this one was accepted.
+    server.get("/");
+    server.signal("QUIT");
+    server.wait_log("gracefully shutting down");
+    client.assert_quiet(30);
+    client.send(GET);
+    let response = client.recv();
+    assert_eq!((response.status(), response.get("connection")), (200, Some("close")));
+    client.assert_closed();
+    assert_eq!(server.wait_exit(), Some(0));
+}
+
+#[test]
 fn quit_flushes_a_buffered_log() {
     let conf = "access_log %%DIR%%/buffered.log combined buffer=64k;
                 server { listen 127.0.0.1:%%PORT%%; return 200 one; }";
