@@ -80,7 +80,6 @@ pub fn with_exchange<T>(plan: &Plan, location: &str, look: impl FnOnce(&mut Exch
         stream: Default::default(),
         nodelay: Default::default(),
         accepted_from: Some(([192, 0, 2, 7], 50_000).into()),
-        real: Cell::new(None),
         proxied: Default::default(),
         local: Address::Ip(([127, 0, 0, 1], 8080).into()),
         started: Instant::now(),

@@ -92,7 +92,6 @@ impl Bench {
                 nodelay: Default::default(),
                 number: 1,
                 accepted_from: Some(([127, 0, 0, 1], 50_000).into()),
-                real: Cell::new(None),
                 proxied: Default::default(),
                 local: Address::Ip(address),
                 started: clock::now(),

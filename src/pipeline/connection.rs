@@ -17,9 +17,6 @@ pub struct Connection {
     pub number: u64,
     /// Who is at the other end of the socket; `None` on a Unix socket.
     pub accepted_from: Option<SocketAddr>,
-    /// On whose behalf the request under way came, where whoever is at the other end may say so
-    /// (`set_real_ip_from`).
-    pub real: Cell<Option<SocketAddr>>,
     /// What the PROXY protocol said of it, where its address speaks that.
     pub proxied: OnceCell<Box<Header>>,
     /// Where it was accepted: for a wildcard listener, the address the client used.
@@ -55,27 +52,20 @@ impl Connection {
         }
     }
 
-    /// The client's address, as `$remote_addr` and all that judges by it see it: the one a trusted
-    /// proxy names, else the socket's. `None` on a Unix socket.
-    #[inline]
-    pub fn peer(&self) -> Option<SocketAddr> {
-        self.real.get().or(self.accepted_from)
-    }
-
-    /// That address as text: `unix:` on a Unix socket.
-    pub fn peer_text(&self, out: &mut Vec<u8>) {
-        match self.peer() {
-            Some(peer) => push_ip(out, peer.ip()),
-            None => out.extend_from_slice(b"unix:"),
-        }
-    }
-
     /// The local TCP port; 0 on a Unix socket.
     pub fn local_port(&self) -> u16 {
         match &self.local {
             Address::Ip(ip) => ip.port(),
             Address::Unix(_) => 0,
         }
+    }
+}
+
+/// Appends a peer's address as text: `unix:` for one on a Unix socket.
+pub fn push_peer(out: &mut Vec<u8>, peer: Option<SocketAddr>) {
+    match peer {
+        Some(peer) => push_ip(out, peer.ip()),
+        None => out.extend_from_slice(b"unix:"),
     }
 }
 

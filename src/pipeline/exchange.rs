@@ -3,7 +3,7 @@
 
 use super::answer::AnswerHead;
 use super::body::{RequestBody, Source};
-use super::connection::Connection;
+use super::connection::{Connection, push_peer};
 use super::limits::Limits;
 use super::local::Locals;
 use super::passing::Passing;
@@ -19,7 +19,8 @@ use crate::base::process_settings::Level;
 use crate::http::{Method, RequestHead, ResponseHead, Version};
 use crate::net::deadline::Alarm;
 use crate::upstream::client::UpstreamBody;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,9 @@ pub struct Exchange {
     pub connection: Rc<Connection>,
     /// This shard's states of the features.
     pub locals: Rc<Locals>,
+    /// On whose behalf it came, where whoever is at the other end of the connection may say so
+    /// (`set_real_ip_from`).
+    pub real: Cell<Option<SocketAddr>>,
     /// The location it is in (before FindLocation: the server's own level).
     pub here: Rc<Here>,
 
@@ -134,6 +138,18 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// The client's address, as `$remote_addr` and all that judges by it see it: the one a trusted
+    /// proxy names, else the socket's. `None` on a Unix socket.
+    #[inline]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.real.get().or(self.connection.accepted_from)
+    }
+
+    /// That address as text: `unix:` on a Unix socket.
+    pub fn peer_text(&self, out: &mut Vec<u8>) {
+        push_peer(out, self.peer());
+    }
+
     /// The method.
     pub fn method(&self) -> Method {
         self.head.method
@@ -192,7 +208,7 @@ impl Exchange {
         }
         let mut facts = Vec::with_capacity(256);
         facts.extend_from_slice(b", client: ");
-        self.connection.peer_text(&mut facts);
+        self.peer_text(&mut facts);
         facts.extend_from_slice(b", server: ");
         facts.extend_from_slice(self.here.settings.server.name.as_bytes());
         let request_line = match self.request_line() {
@@ -301,6 +317,7 @@ impl Recycled {
                 connection: connection.clone(),
                 locals: locals.clone(),
                 here: here.clone(),
+                real: Cell::new(None),
                 input: Buffer::default(),
                 head: RequestHead::default(),
                 uri: Vec::new(),
@@ -403,6 +420,7 @@ impl Exchange {
                 *text = Vec::new();
             }
         }
+        self.real.set(None);
         self.uri_is_original = true;
         self.uri_is_quoted = false;
         self.uri_has_plus = false;

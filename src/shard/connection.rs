@@ -36,7 +36,6 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
         nodelay: Cell::new(false),
         number: next_connection(),
         accepted_from: peer,
-        real: Cell::new(None),
         proxied: Default::default(),
         local: local_address(&stream, &listen),
         started: clock::now(),

@@ -182,7 +182,7 @@ impl Shard {
                 idle.len() - 1
             }
         };
-        if self.quitting.get() {
+        if self.quitting.get() && least.is_zero() {
             stream.end_reading();
         }
         Waiting { shard: self, place, _waiting: counters::hold() }

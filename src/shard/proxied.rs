@@ -10,7 +10,7 @@ use crate::base::process_settings::Level;
 use crate::http::proxy_protocol::{Read, V2_BYTES_MAX, read};
 use crate::net::deadline::Alarm;
 use crate::net::stream::Stream;
-use crate::pipeline::connection::Connection;
+use crate::pipeline::connection::{Connection, push_peer};
 use crate::pipeline::exchange::one_line;
 use std::rc::Rc;
 use std::time::Duration;
@@ -74,7 +74,7 @@ fn log(shard: &Rc<Shard>, connection: &Connection, listen: &Address, level: Leve
         None => &generation.error_log,
     };
     let mut client = Vec::new();
-    connection.peer_text(&mut client);
+    push_peer(&mut client, connection.accepted_from);
     let client = String::from_utf8_lossy(&client);
     let line =
         one_line(format!("{message} while reading PROXY protocol, client: {client}, server: {listen}"));

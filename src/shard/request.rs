@@ -72,8 +72,6 @@ pub async fn serve(
     std::mem::swap(&mut x.alarm, alarm);
     let after = serve_with(shard, &generation, site, &mut x, stream).await;
     std::mem::swap(&mut x.alarm, alarm);
-    // What one request said of its client is not said of the next.
-    connection.real.set(None);
     after
 }
 

@@ -506,6 +506,7 @@ pub(super) fn subrequest(g: &Rc<Generation>, x: &Exchange, asked: Subrequest) ->
     sub.head.method = if x.is_head() { Method::Head } else { Method::Get };
     sub.head.framing = Framing::None;
     sub.host.clone_from(&x.host);
+    sub.real.set(x.real.get());
     sub.server = x.server;
     sub.uri = asked.uri;
     sub.args = asked.args;
@@ -527,12 +528,14 @@ pub(super) async fn embedded(g: &Rc<Generation>, x: &Exchange, asked: Subrequest
     (sub, answer)
 }
 
-/// Ends a subrequest: it is logged where that is wanted, and gives back the variables.
+/// Ends a subrequest: it is logged where that is wanted, and gives back the variables and the client,
+/// whom it may have found out.
 pub(super) fn end_embedded(x: &Exchange, sub: &Exchange) {
     if sub.here.settings.log_subrequest {
         log(sub);
     }
     x.values.swap(&sub.values);
+    x.real.set(sub.real.get());
 }
 
 /// Ends what nobody waits for: the first bytes of an answer are read, so that a short one leaves its

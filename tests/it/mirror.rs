@@ -82,6 +82,31 @@ fn several_none_and_those_that_fail() {
 }
 
 #[test]
+fn the_client_is_the_same_after_the_request_is_over() {
+    let slow = Upstream::new(|origin| {
+        origin.request();
+        origin.wait_release();
+        origin.send("HTTP/1.1 500 Late\r\nContent-Length: 0\r\n\r\n");
+    });
+    let last = Upstream::ok("late");
+    let server = Setup::http(
+        "server { listen 127.0.0.1:%%PORT%%; set_real_ip_from 127.0.0.1;
+            location / { mirror /mirror; proxy_pass http://127.0.0.1:%%PORT%%/answer/; }
+            location /answer/ { return 200 answer; }
+            location = /mirror { internal; proxy_intercept_errors on; error_page 500 = @late; proxy_pass http://%%SLOW%%; }
+            location @late { proxy_set_header X-IP $remote_addr; proxy_pass http://%%LAST%%; } }",
+    )
+    .put("SLOW", slow.address())
+    .put("LAST", last.address())
+    .start();
+    assert_eq!(server.get_with("/", "Host: a\r\nX-Real-IP: 192.0.2.1\r\n").text(), "answer");
+    eventually("the mirrored request", || !slow.requests().is_empty());
+    slow.release();
+    eventually("the one after it", || !last.requests().is_empty());
+    assert_eq!(last.last().get("x-ip"), Some("192.0.2.1"));
+}
+
+#[test]
 fn a_slow_mirror_holds_nobody_up() {
     let copy = Upstream::new(|origin| {
         origin.request();

@@ -143,7 +143,7 @@ fn lines<'t>(scope: &Scope<'t>) -> Vec<&'t Directive> {
 
 impl QuickStep for Access {
     fn run(&self, x: &mut Exchange) -> Flow {
-        match self.denies(x.connection.peer().map(|peer| peer.ip())) {
+        match self.denies(x.peer().map(|peer| peer.ip())) {
             None => Flow::Next,
             Some(false) => Flow::Grant,
             Some(true) => {

@@ -287,7 +287,7 @@ impl Geo {
     /// The address that is looked up; `out` is used and left as it was.
     fn address(&self, x: &Exchange, out: &mut Vec<u8>) -> Option<IpAddr> {
         let from = match &self.source {
-            None => x.connection.peer(),
+            None => x.peer(),
             Some(variable) => {
                 let start = out.len();
                 let has = variable.write(x, out);

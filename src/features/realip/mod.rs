@@ -128,10 +128,10 @@ fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
 
 impl QuickStep for RealIp {
     fn run(&self, x: &mut Exchange) -> Flow {
-        if x.connection.real.get().is_none()
+        if x.real.get().is_none()
             && let Some(client) = self.client(x)
         {
-            x.connection.real.set(Some(client));
+            x.real.set(Some(client));
         }
         Flow::Next
     }

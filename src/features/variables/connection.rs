@@ -13,19 +13,19 @@ use std::sync::OnceLock;
 pub const NGINX_VERSION: &str = "1.31.5";
 
 pub(super) fn remote_addr(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
-    x.connection.peer_text(out);
+    x.peer_text(out);
     true
 }
 
 pub(super) fn remote_port(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
-    push_port(x.connection.peer().map_or(0, |peer| peer.port()), out)
+    push_port(x.peer().map_or(0, |peer| peer.port()), out)
 }
 
 pub(super) fn binary_remote_addr(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
-    match x.connection.peer().map(|peer| peer.ip()) {
+    match x.peer().map(|peer| peer.ip()) {
         Some(IpAddr::V4(ip)) => out.extend_from_slice(&ip.octets()),
         Some(IpAddr::V6(ip)) => out.extend_from_slice(&ip.octets()),
-        None => x.connection.peer_text(out),
+        None => x.peer_text(out),
     }
     true
 }

@@ -92,7 +92,7 @@ pub(super) fn add_x_forwarded_for(x: &Exchange, _: &str, out: &mut Vec<u8>) -> b
     if http_x_forwarded_for(x, "", out) {
         out.extend_from_slice(b", ");
     }
-    x.connection.peer_text(out);
+    x.peer_text(out);
     true
 }
 
