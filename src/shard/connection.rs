@@ -13,6 +13,7 @@ use crate::net::stream::Stream;
 use crate::pipeline::connection::Connection;
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -79,8 +80,11 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
         // Boxed, so that a connection that waits costs little memory: one of the two allocations
         // of a request. Made where it is to stay: hardly any of it is filled yet.
         let arrived = Arrived { bytes: ahead, pipelined };
-        let served = serve(&shard, &connection, &listen, &stream, arrived, &mut alarm);
-        let serving = Box::into_pin(Box::write(Box::new_uninit(), served));
+        let room = Box::new_uninit();
+        let serving = Box::into_pin(Box::write(
+            room,
+            serve(&shard, &connection, &listen, &stream, arrived, &mut alarm),
+        ));
         connection.generation.set(shard.generation_number());
         match while_it_lasts(&connection, serving).await.unwrap_or(After::Close) {
             After::KeepAlive { timeout, least: spared, rest } => {
@@ -110,7 +114,8 @@ pub(super) async fn next_bytes(
     let until = clock::now() + wait;
     if let Some(_hot) = shard.wait_hot() {
         // Whatever comes after the time is up is lost with the connection, as in nginx.
-        return match alarm.within(until, stream.read(Buffer::small())).await {
+        let read = pin!(stream.read(Buffer::small()));
+        return match alarm.within(until, read).await {
             Ok((Ok(n), buffer)) if n > 0 => Some(buffer),
             _ => None,
         };

@@ -34,7 +34,9 @@ use std::time::Duration;
 impl WaitingStep for ProxyStep {
     fn run<'a>(&'a self, x: &'a mut Exchange) -> Pin<Box<dyn Future<Output = Flow> + 'a>> {
         // Made where it is to stay: the future is large, and hardly any of it is filled yet.
-        Pin::from(Box::write(Box::new_uninit(), proxy(&self.settings, x)))
+        let room = Box::new_uninit();
+        let proxied = Box::write(room, proxy(&self.settings, x));
+        Box::into_pin(proxied)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::pipeline::body::{RequestBody, Source};
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::upload::{self, Rest, Upload};
 use std::io;
+use std::pin::pin;
 
 impl Call<'_> {
     /// Sends head and body. `Ok(false)`: the upstream answers already; what is left of the body is
@@ -146,7 +147,9 @@ impl Call<'_> {
     async fn write(&mut self, x: &mut Exchange, stream: &Stream, buffer: Buffer) -> Result<(), Ended> {
         let bytes = buffer.len() as u64;
         let deadline = clock::now() + self.settings.send_timeout;
-        match x.alarm.within(deadline, stream.write_all(buffer)).await {
+        // Pinned, as a future that is handed over is copied.
+        let write = pin!(stream.write_all(buffer));
+        match x.alarm.within(deadline, write).await {
             Ok((Ok(()), _)) => {
                 self.sent = true;
                 count_sent(x, bytes);
