@@ -503,7 +503,7 @@ pub(super) fn subrequest(g: &Rc<Generation>, x: &Exchange, asked: Subrequest) ->
     sub.input = crate::base::buffer::Buffer::with_capacity(x.input.len());
     sub.input.append(x.input.filled());
     sub.head = x.head.clone();
-    sub.head.method = if x.is_head() { Method::Head } else { Method::Get };
+    sub.head.method = Method::Get;
     sub.head.framing = Framing::None;
     sub.host.clone_from(&x.host);
     sub.real.set(x.real.get());

@@ -76,7 +76,7 @@ pub fn program() -> &'static Program {
 }
 
 /// A copy of the binary where `nobody` can run it, if its own place is closed to others.
-fn reachable(path: PathBuf) -> PathBuf {
+pub fn reachable(path: PathBuf) -> PathBuf {
     let path = fs::canonicalize(&path).unwrap_or(path);
     let closed = |p: &Path| fs::metadata(p).is_ok_and(|m| m.permissions().mode() & 0o001 == 0);
     if !is_root() || !path.ancestors().any(closed) {
@@ -317,6 +317,16 @@ impl Server {
         copy
     }
 
+    /// The binary of the next launches; none for the one under test.
+    pub fn use_binary(&mut self, path: Option<PathBuf>) {
+        self.binary = path;
+    }
+
+    /// Stops the server, which may be launched again.
+    pub fn end(&mut self) {
+        self.stop().unwrap();
+    }
+
     /// Runs the binary on this configuration with more arguments, until it ends by itself.
     pub fn run(&self, arguments: &[&str]) -> Outcome {
         finish(self.command(arguments))
@@ -516,6 +526,18 @@ impl Server {
             filled.push_str(after.unwrap_or_default());
         }
         filled
+    }
+
+    /// Bytes with the placeholders that the configuration has filled in.
+    pub fn filled(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut text = bytes.to_vec();
+        for (name, value) in &self.values {
+            let name = format!("%%{name}%%");
+            while let Some(at) = find(&text, name.as_bytes()) {
+                text.splice(at..at + name.len(), value.bytes());
+            }
+        }
+        text
     }
 
     fn fill_bytes(&mut self, bytes: Vec<u8>) -> Vec<u8> {
@@ -799,6 +821,14 @@ impl Wire {
         }
     }
 
+    /// The port of this end; 0 on a Unix socket.
+    pub fn local_port(&self) -> u16 {
+        match &self.socket {
+            Socket::Tcp(s) => s.local_addr().unwrap().port(),
+            Socket::Unix(_) => 0,
+        }
+    }
+
     /// Sends no more.
     pub fn half_close(&self) {
         let _ = match &self.socket {
@@ -933,6 +963,12 @@ impl Wire {
         }
     }
 
+    /// Everything until the peer closes, resets or is silent, and which of these it was.
+    pub fn rest_or_silence(&mut self) -> (Vec<u8>, End) {
+        let end = self.drain_to_end();
+        (std::mem::take(&mut self.buffer), end)
+    }
+
     /// Everything until the peer closes or resets.
     pub fn rest(&mut self) -> Vec<u8> {
         let end = self.drain_to_end();
@@ -995,6 +1031,58 @@ impl Message {
         };
         let headers = lines.map(field).collect();
         Message { start, headers, head: head.to_owned(), complete: true, ..Message::default() }
+    }
+
+    /// The response that these bytes start with, and its length; none if they are no whole response,
+    /// or what follows the head does not fit it.
+    pub fn response_in(bytes: &[u8], to_head: bool) -> Option<(Message, usize)> {
+        let end = find(bytes, b"\r\n\r\n")? + 4;
+        let head = std::str::from_utf8(&bytes[..end]).ok()?;
+        if !head.starts_with("HTTP/") || head.trim_end().split("\r\n").skip(1).any(|line| !line.contains(':'))
+        {
+            return None;
+        }
+        let mut message = Message::parse(head);
+        let status = message.status();
+        if to_head || status < 200 || status == 204 || status == 304 {
+            return Some((message, end));
+        }
+        let rest = &bytes[end..];
+        let used = if message.get("transfer-encoding").is_some() {
+            message.chunks_in(rest)?
+        } else {
+            let length = message.get("content-length").and_then(|v| v.parse().ok()).unwrap_or(rest.len());
+            message.body = rest.get(..length)?.to_vec();
+            length
+        };
+        Some((message, end + used))
+    }
+
+    /// A chunked body at the start of these bytes; its length.
+    fn chunks_in(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        loop {
+            let line_end = at + find(&bytes[at..], b"\r\n")?;
+            let size = usize::from_str_radix(std::str::from_utf8(&bytes[at..line_end]).ok()?, 16).ok()?;
+            at = line_end + 2;
+            self.chunks.push(size);
+            if size == 0 {
+                break;
+            }
+            self.body.extend_from_slice(bytes.get(at..at + size)?);
+            at += size + 2;
+        }
+        loop {
+            let rest = bytes.get(at..)?;
+            let length = find(rest, b"\r\n")?;
+            at += length + 2;
+            if length == 0 {
+                return Some(at);
+            }
+            let line = String::from_utf8_lossy(&rest[..length]).into_owned();
+            let (name, value) = line.split_once(':')?;
+            self.trailers.push((name.to_owned(), value.trim().to_owned()));
+        }
     }
 
     /// The status code of a response.

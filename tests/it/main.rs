@@ -17,6 +17,7 @@ mod browsers;
 mod check;
 mod clients;
 mod command_line;
+mod differential;
 mod error_log;
 mod error_wording;
 mod exhaustion;
