@@ -94,7 +94,7 @@ fn peers(c: &mut Criterion) {
     for count in [1u16, 2, 1_000] {
         let peer = |n: u16| PeerSettings::new(Address::Ip(([10, 0, (n >> 8) as u8, n as u8], 80).into()));
         let peers = (0..count).map(peer).collect();
-        let balancer = Balancer::new(&Group { name: "pool".into(), peers, keepalive: Default::default() });
+        let balancer = Balancer::new(&Group::new("pool", peers));
         let now = Instant::now();
         let mut tried = Tried::default();
         group.bench_function(format!("{count} peers"), |b| {

@@ -31,7 +31,7 @@ impl Members {
     /// them are not kept.
     pub fn of_addresses(name: &str, addresses: impl Iterator<Item = Address>) -> Members {
         let keepalive = Keepalive { connections: 0, ..Keepalive::default() };
-        let group = Group { name: name.into(), peers: addresses.map(PeerSettings::new).collect(), keepalive };
+        let group = Group { keepalive, ..Group::new(name, addresses.map(PeerSettings::new).collect()) };
         let balancer = Rc::new(Balancer::new(&group));
         Members { group: Arc::new(group), balancer, pool: Rc::new(Pool::new(keepalive)) }
     }

@@ -1,5 +1,6 @@
 //! An `upstream {}` block, compiled: its servers and how connections to them are kept.
 
+use super::balance::Method;
 use crate::base::address::Address;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,17 @@ pub struct Group {
     pub name: Arc<str>,
     /// Its peers: one per address of each server, in order.
     pub peers: Vec<PeerSettings>,
+    /// How one of them is chosen.
+    pub method: Method,
     /// How connections are kept.
     pub keepalive: Keepalive,
+}
+
+impl Group {
+    /// A group in which turns are taken and connections are kept as nginx does by default.
+    pub fn new(name: &str, peers: Vec<PeerSettings>) -> Group {
+        Group { name: name.into(), peers, method: Method::default(), keepalive: Keepalive::default() }
+    }
 }
 
 /// One address of one `server` line.
@@ -22,6 +32,8 @@ pub struct PeerSettings {
     pub address: Address,
     /// The address as `$upstream_addr` shows it.
     pub label: Arc<str>,
+    /// The address as the configuration names it, which `hash ... consistent` goes by.
+    pub server: Arc<str>,
     /// `weight`.
     pub weight: u32,
     /// `max_fails`; 0 never takes the peer out.
@@ -39,9 +51,10 @@ pub struct PeerSettings {
 impl PeerSettings {
     /// A peer with nginx's defaults.
     pub fn new(address: Address) -> PeerSettings {
-        let label = address.to_string().into();
+        let label: Arc<str> = address.to_string().into();
         PeerSettings {
             address,
+            server: label.clone(),
             label,
             weight: 1,
             max_fails: 1,

@@ -12,6 +12,7 @@ mod access;
 mod access_log;
 mod access_log_files;
 mod auth_basic;
+mod balancing;
 mod body_filters;
 mod browsers;
 mod check;

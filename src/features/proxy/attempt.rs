@@ -88,7 +88,7 @@ async fn proxy(settings: &ProxySettings, x: &mut Exchange) -> Flow {
         x.log(Level::Error, format_args!("invalid method in \"proxy_method\""));
         return Flow::Answer(Answer::Status(500));
     };
-    let (members, resolved) = match resolve(settings, x).await {
+    let (members, mut tried, resolved) = match resolve(settings, x).await {
         Ok(found) => found,
         Err(status) => return Flow::Answer(Answer::Status(status)),
     };
@@ -102,8 +102,7 @@ async fn proxy(settings: &ProxySettings, x: &mut Exchange) -> Flow {
     }
     keep_uri(x, &head);
     let begun = clock::now();
-    let mut tried = Tried::default();
-    let mut left = settings.next.tries(balancer.len());
+    let mut left = settings.next.tries(balancer.tries());
     let method = x.method();
     let flow = loop {
         let Some(peer) = balancer.pick(&mut tried, clock::now()) else {
@@ -128,7 +127,6 @@ async fn proxy(settings: &ProxySettings, x: &mut Exchange) -> Flow {
         if left == 0 || !settings.next.allows(failure, method, call.sent, repeatable, begun) {
             break Flow::Answer(Answer::Status(failure.status()));
         }
-        tried.forget_if_alone(balancer.len());
     };
     x.scratch = head;
     flow
@@ -143,24 +141,28 @@ fn keep_uri(x: &mut Exchange, head: &[u8]) {
 }
 
 /// Who is asked, and with which URI, for this request.
-async fn resolve(settings: &ProxySettings, x: &mut Exchange) -> Result<(Members, Option<Resolved>), u16> {
+async fn resolve(
+    settings: &ProxySettings,
+    x: &mut Exchange,
+) -> Result<(Members, Tried, Option<Resolved>), u16> {
     x.proxy_host.clear();
     match &settings.target {
         Target::Fixed { members, host, .. } => {
             x.proxy_host.extend_from_slice(host);
-            Ok((members.members(&x.locals), None))
+            Ok((members.members(&x.locals), members.selector.begin(x), None))
         }
         Target::Variable { url, groups, resolver } => {
             let url = url.value(x);
             let (whom, resolved) = read_variable(&url, groups, x)?;
-            let members = match whom {
-                Whom::Known(members) => members,
+            let (members, tried) = match whom {
+                Whom::Known(members, tried) => (members, tried),
                 // Boxed: rare, and it would swell what every request waits in.
                 Whom::Host { name, port } => {
-                    Box::pin(look_up(resolver.as_ref(), x, &name, port, settings.ignore_client_abort)).await?
+                    let asked = look_up(resolver.as_ref(), x, &name, port, settings.ignore_client_abort);
+                    (Box::pin(asked).await?, Tried::default())
                 }
             };
-            Ok((members, Some(resolved)))
+            Ok((members, tried, Some(resolved)))
         }
     }
 }
@@ -492,7 +494,7 @@ impl Call<'_> {
     /// is passed to the client as it is.
     fn can_go_on(&self, x: &Exchange, status: u16) -> bool {
         let tried = x.upstream.attempts.len() - x.upstream.groups.last().copied().unwrap_or(0);
-        let tries = self.settings.next.tries(self.members.group.peers.len());
+        let tries = self.settings.next.tries(self.members.balancer.tries());
         let repeatable = !matches!(x.body, RequestBody::Consumed);
         let begun = x.upstream.attempts.last().map_or_else(clock::now, |attempt| attempt.started);
         tried < tries

@@ -15,6 +15,7 @@ use crate::pipeline::field_set::FieldSet;
 use crate::pipeline::step::Phase;
 use crate::pipeline::template::Template;
 use crate::plan::builder::Builder;
+use crate::upstream::balance::Tried;
 use crate::upstream::client::Members;
 use ahash::AHashMap;
 use std::sync::{Arc, OnceLock};
@@ -214,7 +215,8 @@ fn shown_host(authority: &str) -> &str {
 }
 
 fn members(found: &UpstreamRef, b: &mut Builder<'_>) -> MemberSlots {
-    MemberSlots { group: found.group.clone(), balancer: found.balancer, pool: found.pool(b) }
+    let (group, selector) = (found.group.clone(), found.selector.clone());
+    MemberSlots { group, balancer: found.balancer, selector, pool: found.pool(b) }
 }
 
 /// What URLs with variables may name: filled at the end, when all groups are known.
@@ -238,8 +240,8 @@ pub fn end(b: &mut Builder<'_>) {
 
 /// Whom a URL made of variables names.
 pub(super) enum Whom {
-    /// Servers that are known.
-    Known(Members),
+    /// Servers that are known, and the beginning of the search for one.
+    Known(Members, Tried),
     /// A host that has to be looked up.
     Host {
         /// Its name.
@@ -277,12 +279,12 @@ pub(super) fn read_variable(
     let known = groups.get();
     if let Some(found) = known.and_then(|all| all.get(host.as_str()).or_else(|| all.get(with_port.as_str())))
     {
-        return Ok((Whom::Known(found.members(&x.locals)), Resolved { uri }));
+        return Ok((Whom::Known(found.members(&x.locals), found.selector.begin(x)), Resolved { uri }));
     }
     match upstream::named(authority, 80) {
         Ok(Named::Address(address)) => {
             let members = Members::of_addresses(authority, std::iter::once(address));
-            Ok((Whom::Known(members), Resolved { uri }))
+            Ok((Whom::Known(members, Tried::default()), Resolved { uri }))
         }
         Ok(Named::Host { name, port }) => Ok((Whom::Host { name: name.into(), port }, Resolved { uri })),
         Err(what) => {

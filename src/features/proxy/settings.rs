@@ -4,6 +4,7 @@ use super::bind::Bind;
 use super::cookies::Cookies;
 use super::rewrites::Rewrite;
 use crate::features::resolver::ResolverRef;
+use crate::features::upstream::Selector;
 use crate::pipeline::field_set::FieldSet;
 use crate::pipeline::local::{Locals, Slot};
 use crate::pipeline::passing::SpoolRules;
@@ -117,6 +118,8 @@ pub struct MemberSlots {
     pub group: Arc<Group>,
     /// Which peer is next.
     pub balancer: Slot<Rc<Balancer>>,
+    /// What a request is balanced by.
+    pub selector: Selector,
     /// Idle connections.
     pub pool: Slot<Rc<Pool>>,
 }

@@ -1,6 +1,7 @@
 //! One `upstream {}` block.
 
 use super::address::Authority;
+use super::method::{Chosen, Selector};
 use crate::conf::{Diagnostic, Directive, Scope, Word, value};
 use crate::plan::builder::Builder;
 use crate::upstream::group::{Group, Keepalive, PeerSettings};
@@ -19,7 +20,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("slow_start=", "this way of balancing is not built yet"),
 ];
 
-/// Compiles the block, whose scope and directive these are.
+/// Compiles the block, whose scope and directive these are. Its lines are read in order, as what a
+/// `server` may be depends on the method named before it.
 ///
 /// # Errors
 /// What nginx refuses, in its words; and what is not built.
@@ -27,11 +29,15 @@ pub fn compile(
     scope: &Scope<'_>,
     block: &Directive,
     name: &Word,
-    b: &Builder<'_>,
-) -> Result<Group, Diagnostic> {
+    b: &mut Builder<'_>,
+) -> Result<(Group, Selector), Diagnostic> {
     let mut peers = Vec::new();
-    for line in scope.here("server") {
-        server(scope, line, b, &mut peers)?;
+    let mut chosen = Chosen::default();
+    for line in scope.body() {
+        match line.name.text.as_str() {
+            "server" => server(scope, line, &chosen, b, &mut peers)?,
+            _ => chosen.read(scope, line, b)?,
+        }
     }
     if peers.is_empty() {
         return Err(scope.error(block, "no servers are inside upstream"));
@@ -39,22 +45,30 @@ pub fn compile(
     if peers.iter().all(|peer| peer.backup) {
         return Err(scope.error_at(block, name, format!("no servers in upstream \"{}\"", name.text)));
     }
-    Ok(Group { name: name.text.as_str().into(), peers, keepalive: keepalive(scope)? })
+    let (method, keepalive) = (chosen.method(scope, &peers)?, keepalive(scope)?);
+    Ok((Group { method, keepalive, ..Group::new(&name.text, peers) }, chosen.selector))
 }
 
 /// One `server` line: a peer for each of its addresses.
 fn server(
     scope: &Scope<'_>,
     line: &Directive,
+    chosen: &Chosen<'_>,
     b: &Builder<'_>,
     peers: &mut Vec<PeerSettings>,
 ) -> Result<(), Diagnostic> {
     let Some((word, parameters)) = line.args.split_first() else { return Ok(()) };
     let unspecified = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
     let mut settings = PeerSettings::new(crate::base::address::Address::Ip(unspecified));
+    settings.server = word.text.as_str().into();
     for parameter in parameters {
-        if !apply(&mut settings, &parameter.text) {
-            return Err(scope.error_at(line, parameter, refusal(&parameter.text)));
+        let text = parameter.text.as_str();
+        if text == "backup" && !chosen.knows_backups() {
+            let message = format!("balancing method does not support parameter \"{text}\"");
+            return Err(scope.error_at(line, parameter, message));
+        }
+        if !apply(&mut settings, text) {
+            return Err(scope.error_at(line, parameter, refusal(text)));
         }
     }
     let wrong = |what: &str| scope.error_at(line, word, format!("{what} in upstream \"{}\"", word.text));

@@ -34,4 +34,40 @@ pub const DIRECTIVES: &[D] = &[
         .inherit(Inherit::Never),
     D::new("keepalive_timeout", UPSTREAM, ONE, "timeout", "60s", "How long an idle connection stays open.")
         .inherit(Inherit::Never),
+    D::new(
+        "least_conn",
+        UPSTREAM,
+        Arity::Exactly(0),
+        "",
+        "",
+        "The server with the fewest connections by weight is asked; equals take turns by weight.",
+    )
+    .inherit(Inherit::Never),
+    D::new(
+        "ip_hash",
+        UPSTREAM,
+        Arity::Exactly(0),
+        "",
+        "",
+        "Clients of one network (an IPv4 address's first three octets, a whole IPv6 address) go to the same server.",
+    )
+    .inherit(Inherit::Never),
+    D::new(
+        "hash",
+        UPSTREAM,
+        Arity::Between(1, 2),
+        "key [consistent]",
+        "",
+        "Requests with the same key go to the same server; with consistent (ketama), a server that goes or comes moves few keys.",
+    )
+    .inherit(Inherit::Never),
+    D::new(
+        "random",
+        UPSTREAM,
+        Arity::Between(0, 2),
+        "[two [least_conn]]",
+        "",
+        "A server by chance and weight, or of two such the one with fewer connections.",
+    )
+    .inherit(Inherit::Never),
 ];

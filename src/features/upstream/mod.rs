@@ -4,6 +4,7 @@
 pub mod address;
 mod block;
 mod directives;
+mod method;
 
 use crate::base::address::Address;
 use crate::conf::{Context, Diagnostic, Scope, Word};
@@ -14,6 +15,7 @@ use crate::upstream::balance::Balancer;
 use crate::upstream::group::{Group, Keepalive, PeerSettings};
 use crate::upstream::pool::Pool;
 use address::Authority;
+pub use method::Selector;
 use ahash::AHashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -36,18 +38,20 @@ pub struct UpstreamRef {
     pub group: Arc<Group>,
     /// Which peer is next: one per shard, shared by all locations.
     pub balancer: Slot<Rc<Balancer>>,
+    /// What a request is balanced by.
+    pub selector: Selector,
     /// Idle connections that all locations share; `None` under `keepalive ... local`.
     shared_pool: Option<Slot<Rc<Pool>>>,
 }
 
 impl UpstreamRef {
-    fn new(group: Group, b: &mut Builder<'_>) -> UpstreamRef {
+    fn new(group: Group, selector: Selector, b: &mut Builder<'_>) -> UpstreamRef {
         let group = Arc::new(group);
         let of_shard = Arc::clone(&group);
         let balancer = b.reserve(move |_| Rc::new(Balancer::new(&of_shard)));
         let keepalive = group.keepalive;
         let shared_pool = (!keepalive.local).then(|| b.reserve(move |_| Rc::new(Pool::new(keepalive))));
-        UpstreamRef { group, balancer, shared_pool }
+        UpstreamRef { group, balancer, selector, shared_pool }
     }
 
     /// Where a location finds idle connections to the group: the place all share, or under `local`
@@ -111,7 +115,7 @@ pub fn implicit(b: &mut Builder<'_>, host: &str, port: u16, word: &Word) -> Resu
     let addresses = authority.resolve(b, port).map_err(|what| refused(b, what))?;
     let peers = addresses.into_iter().map(PeerSettings::new).collect();
     let keepalive = Keepalive { connections: 0, local: false, ..Keepalive::default() };
-    let made = UpstreamRef::new(Group { name: host.into(), peers, keepalive }, b);
+    let made = UpstreamRef::new(Group { keepalive, ..Group::new(host, peers) }, Selector::None, b);
     b.store::<Groups>().implicit.insert(key.into(), made.clone());
     Ok(made)
 }
@@ -179,8 +183,8 @@ fn http(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
         if b.store::<Groups>().by_name(&name.text).is_some() {
             return Err(scope.error_at(directive, name, format!("duplicate upstream \"{}\"", name.text)));
         }
-        let group = block::compile(&scope.child(directive, Context::UPSTREAM), directive, name, b)?;
-        let made = UpstreamRef::new(group, b);
+        let (group, selector) = block::compile(&scope.child(directive, Context::UPSTREAM), directive, name, b)?;
+        let made = UpstreamRef::new(group, selector, b);
         b.store::<Groups>().named.insert(name.text.to_ascii_lowercase().into(), made);
     }
     Ok(())
@@ -210,7 +214,7 @@ mod tests {
             server [::1] down; server unix:/run/a.sock backup; keepalive 4; keepalive_timeout 5s;
             keepalive_requests 9; keepalive_time 2m; }";
         let found = groups(text, |b, _| group(b, "bACK").unwrap());
-        let Group { name, peers, keepalive } = &*found.group;
+        let Group { name, peers, keepalive, .. } = &*found.group;
         assert_eq!(&**name, "Back");
         let labels: Vec<_> = peers.iter().map(|peer| &*peer.label).collect();
         assert_eq!(labels, ["127.0.0.1:81", "[::1]:80", "unix:/run/a.sock"]);
