@@ -25,7 +25,7 @@ impl Selector {
     pub fn begin(&self, x: &Exchange) -> Tried {
         match self {
             Selector::None => Tried::default(),
-            Selector::Address => Tried::by_address(x.connection.peer().map(|peer| peer.ip())),
+            Selector::Address => Tried::by_address(x.peer().map(|peer| peer.ip())),
             Selector::Key(key) => Tried::by_key(key.value(x)),
         }
     }

@@ -15,8 +15,8 @@ use crate::upstream::balance::Balancer;
 use crate::upstream::group::{Group, Keepalive, PeerSettings};
 use crate::upstream::pool::Pool;
 use address::Authority;
-pub use method::Selector;
 use ahash::AHashMap;
+pub use method::Selector;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -183,7 +183,8 @@ fn http(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
         if b.store::<Groups>().by_name(&name.text).is_some() {
             return Err(scope.error_at(directive, name, format!("duplicate upstream \"{}\"", name.text)));
         }
-        let (group, selector) = block::compile(&scope.child(directive, Context::UPSTREAM), directive, name, b)?;
+        let (group, selector) =
+            block::compile(&scope.child(directive, Context::UPSTREAM), directive, name, b)?;
         let made = UpstreamRef::new(group, selector, b);
         b.store::<Groups>().named.insert(name.text.to_ascii_lowercase().into(), made);
     }

@@ -1,9 +1,9 @@
 //! `hash ... consistent`: the ring of Cache::Memcached::Fast and of nginx. A peer that goes moves only
 //! the keys that were its own.
 
+use super::REHASH_MAX;
 use super::crc32::Crc32;
 use super::set::Set;
-use super::REHASH_MAX;
 use super::tried::Search;
 use crate::upstream::group::PeerSettings;
 

@@ -12,8 +12,7 @@ impl Default for Crc32 {
 
 impl Crc32 {
     pub(super) fn update(&mut self, bytes: &[u8]) {
-        self.0 =
-            bytes.iter().fold(self.0, |sum, byte| TABLE[usize::from(sum as u8 ^ byte)] ^ (sum >> 8));
+        self.0 = bytes.iter().fold(self.0, |sum, byte| TABLE[usize::from(sum as u8 ^ byte)] ^ (sum >> 8));
     }
 
     pub(super) fn value(self) -> u32 {

@@ -1,9 +1,9 @@
 //! `hash` without `consistent`, spread as nginx and Cache::Memcached spread: the upper half of a CRC-32
 //! of the key, over the sum of the weights.
 
+use super::REHASH_MAX;
 use super::crc32::Crc32;
 use super::set::Set;
-use super::REHASH_MAX;
 use super::tried::Search;
 
 /// The peer that the key leads to. Each try that finds it unfit adds a hash of the number of the try and

@@ -1,8 +1,8 @@
 //! `ip_hash`: clients of one network, the first three octets of an IPv4 address or a whole IPv6 address,
 //! go to the same peer. The sum is nginx's, so that clients stay where they were.
 
-use super::set::Set;
 use super::REHASH_MAX;
+use super::set::Set;
 use super::tried::Search;
 
 /// What the sum begins with.

@@ -1,7 +1,7 @@
 //! `random`: a peer by chance, or the one of two with fewer connections.
 
-use super::set::Set;
 use super::REHASH_MAX;
+use super::set::Set;
 use super::tried::Search;
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};

@@ -33,7 +33,9 @@ impl Record {
 
     /// The moment on the record's clock, nanoseconds; never 0, which means never.
     pub(super) fn time(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX).saturating_add(1)
+        u64::try_from(at.saturating_duration_since(self.start).as_nanos())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1)
     }
 
     /// How many changes there were.

@@ -6,9 +6,9 @@
 //! and is right as long as the same peers take part, each with its whole weight. A change (a failure, a
 //! peer that is full or comes back, a retry) leads back to the first way until things are calm.
 
-use super::tried::Search;
 use super::peer::{Health, Peer};
 use super::ranks::Ranks;
+use super::tried::Search;
 
 /// Going through so few peers is as quick as keeping them ranked.
 const LINEAR_PEERS_MAX: usize = 8;

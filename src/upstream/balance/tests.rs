@@ -89,12 +89,18 @@ impl Model {
             let (first, second) = (&self.peers[a], &self.peers[b]);
             if load(second, first) < load(first, second) { b } else { a }
         })?;
+        let ties = |i: &usize| {
+            let (peer, other) = (&self.peers[*i], &self.peers[least]);
+            !self.by_connections || load(peer, other) == load(other, peer)
+        };
+        let tied: Vec<usize> = fit.into_iter().filter(ties).collect();
         let mut best: Option<usize> = None;
         let mut total = 0;
-        for i in fit {
-            let (peer, other) = (&self.peers[i], &self.peers[least]);
-            if self.by_connections && load(peer, other) != load(other, peer) {
-                continue;
+        for &i in &tied {
+            // One that has no equal takes no turn, and regains nothing.
+            if self.by_connections && tied.len() == 1 {
+                best = Some(i);
+                break;
             }
             let peer = &mut self.peers[i];
             peer.current += peer.effective;

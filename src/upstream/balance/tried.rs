@@ -49,7 +49,10 @@ impl Tried {
             Some(IpAddr::V6(v6)) => v6.octets().to_vec(),
             None => NO_NETWORK.to_vec(),
         };
-        Tried { more: Some(Box::new(Trail { key, hash: ip_hash::START, ..Trail::default() })), ..Tried::default() }
+        Tried {
+            more: Some(Box::new(Trail { key, hash: ip_hash::START, ..Trail::default() })),
+            ..Tried::default()
+        }
     }
 
     /// Forgets them.
