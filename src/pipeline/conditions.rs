@@ -1,13 +1,13 @@
 //! Conditional requests (RFC 9110, 13) as nginx weighs them: answers 304 and 412 in place of 200.
 
-use super::answer::AnswerHead;
+use super::answer::{AnswerHead, Body};
 use super::exchange::Exchange;
 use super::settings::IfModifiedSince;
 use crate::http::{Known, date};
 
 /// What a request's conditions ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+enum Verdict {
     /// The answer as it is.
     Send,
     /// 304: the client has it already.
@@ -16,14 +16,45 @@ pub enum Verdict {
     Failed,
 }
 
-/// Weighs the request's conditions against an answer of status 200 with this `Last-Modified`
-/// (seconds since the epoch) and `ETag`.
-pub fn verdict(x: &Exchange, modified_unix_s: Option<i64>, etag: Option<&[u8]>) -> Verdict {
-    Conditions::of(x).weigh(x.here.settings.if_modified_since, modified_unix_s, etag)
+/// Weighs the request's conditions against an answer of status 200 that the gateway has made itself, by
+/// its `Last-Modified` and `ETag` as far as it has them, and makes it a 304 where the client has it
+/// already. What an upstream answers is not weighed: that was up to it.
+///
+/// # Errors
+/// The status that the request is to be answered with instead; the answer is empty then.
+pub fn weigh(x: &mut Exchange, body: &mut Body) -> Result<(), u16> {
+    if x.answer.status != 200
+        || matches!(body, Body::Upstream | Body::Tunnel)
+        || !x.head.fields.list.iter().any(|field| is_condition(field.known))
+    {
+        return Ok(());
+    }
+    let modified_unix_s = x.answer.fields.find(Known::LastModified).and_then(date::parse_http);
+    let etag = x.answer.fields.find(Known::Etag);
+    match Conditions::of(x).weigh(x.here.settings.if_modified_since, modified_unix_s, etag) {
+        Verdict::Send => Ok(()),
+        Verdict::NotModified => {
+            make_not_modified(&mut x.answer);
+            // It is the status even where `error_page ... =200` led here.
+            x.error_status = None;
+            *body = Body::None;
+            Ok(())
+        }
+        Verdict::Failed => {
+            // Its page depends on what the client accepts as much as the answer would have.
+            let coding_varies = x.answer.coding_varies;
+            x.answer.clear();
+            x.answer.coding_varies = coding_varies;
+            Err(412)
+        }
+    }
 }
 
-/// Makes the answer a 304; its body is not to be sent.
-pub fn make_not_modified(answer: &mut AnswerHead) {
+fn is_condition(known: Known) -> bool {
+    matches!(known, Known::IfMatch | Known::IfNoneMatch | Known::IfModifiedSince | Known::IfUnmodifiedSince)
+}
+
+fn make_not_modified(answer: &mut AnswerHead) {
     answer.status = 304;
     answer.reason.clear();
     answer.content_type.clear();

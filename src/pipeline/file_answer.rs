@@ -1,14 +1,13 @@
-//! A file becomes an answer: its head, and what the request's conditions make of it.
+//! A file becomes an answer: its head, by which the request's conditions are weighed later.
 
 use super::answer::{Answer, Body, Ranges};
-use super::conditions::{self, Verdict};
 use super::exchange::Exchange;
 use super::media_type;
 use crate::http::{Known, date};
 use crate::net::file::{FileRange, OpenFile};
 use std::io::Write;
 
-/// The file, or that the client has it already. Parts may be asked for, as many as `max_ranges` says.
+/// The file. Parts may be asked for, as many as `max_ranges` says.
 pub fn of(x: &mut Exchange, file: OpenFile, max_ranges: Option<u64>) -> Answer {
     let (size, modified) = (file.facts.size, file.facts.modified_unix_s);
     let tag = Tag::of(modified, size);
@@ -25,23 +24,7 @@ pub fn of(x: &mut Exchange, file: OpenFile, max_ranges: Option<u64>) -> Answer {
     if let Some(etag) = etag {
         x.answer.fields.set_known(Known::Etag, b"ETag", etag);
     }
-    // The page of an error, and what is embedded in another answer, are sent as they are.
-    if x.error_status.is_some_and(|status| status != 200) || x.depth > 0 {
-        return Answer::Ready(Body::File(FileRange::new(file, 0, size)));
-    }
-    match conditions::verdict(x, Some(modified), etag) {
-        Verdict::Send => Answer::Ready(Body::File(FileRange::new(file, 0, size))),
-        Verdict::NotModified => {
-            conditions::make_not_modified(&mut x.answer);
-            // It is the status even where `error_page ... =200` led here.
-            x.error_status = None;
-            Answer::Ready(Body::None)
-        }
-        Verdict::Failed => {
-            x.answer.clear();
-            Answer::Status(412)
-        }
-    }
+    Answer::Ready(Body::File(FileRange::new(file, 0, size)))
 }
 
 /// An `ETag`: time of change and size in hexadecimal, `"4f1a2b3c-1a2"`.

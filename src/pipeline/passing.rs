@@ -18,6 +18,9 @@ pub struct Passing {
     pub trailers_but: Option<Arc<FieldSet>>,
     /// Where it waits for a client that is slower than the upstream, if it may.
     pub spool: Option<Slot<Rc<SpoolRules>>>,
+    /// As long as the upstream sends it is not asked whether the client is still there
+    /// (`proxy_ignore_client_abort`).
+    pub ignores_client_abort: bool,
     part: Option<Part>,
 }
 

@@ -14,9 +14,10 @@ use crate::http::chunked::{CHUNK_TAIL, LAST_CHUNK, LAST_CHUNK_HEAD, chunk_head};
 use crate::net::deadline::{Alarm, Elapsed, sleep};
 use crate::net::error_log::OsError;
 use crate::net::h1_body::BodyFault;
-use crate::net::stream::Stream;
+use crate::net::stream::{Quiet, Stream};
 use crate::pipeline::answer::{Answer, Body, Ranges};
 use crate::pipeline::body::Source;
+use crate::pipeline::conditions;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::pace::{self, Pace};
 use crate::pipeline::ranges;
@@ -81,6 +82,9 @@ pub async fn run(g: &Rc<Generation>, x: &mut Exchange, stream: &Stream, answer: 
     if let Some(status) = x.error_status {
         x.answer.status = status;
         x.answer.reason.clear();
+    }
+    if let Err(status) = conditions::weigh(x, &mut body) {
+        return Sent::Instead(status);
     }
     let here = x.here.clone();
     for filter in &here.settings.header_filters {
@@ -384,6 +388,31 @@ pub(super) fn front(buffer: &Buffer, most: u64) -> Buffer {
     front
 }
 
+/// The client went away while its answer was under way.
+fn left(x: &Exchange) -> Broken {
+    x.log(Level::Info, format_args!("client prematurely closed connection while sending to client"));
+    Broken::Client { reset: false }
+}
+
+/// Lets the time pass; false as soon as a client that is watched is gone. One that sends something
+/// meanwhile is not watched any longer: what it sent is read later.
+async fn pass_time(stream: &Stream, time: Duration, is_watched: bool) -> bool {
+    if !is_watched {
+        sleep(time).await;
+        return true;
+    }
+    let until = clock::now() + time;
+    let mut alarm = Alarm::new(until);
+    if alarm.within(until, stream.readable()).await.is_err() {
+        return true;
+    }
+    if stream.quiet() == Quiet::Closed {
+        return false;
+    }
+    sleep(until.saturating_duration_since(clock::now())).await;
+    true
+}
+
 impl Sink<'_> {
     /// Whether bytes go out as they are, as fast as the client takes them.
     pub(super) fn is_plain(&self) -> bool {
@@ -445,7 +474,9 @@ impl Sink<'_> {
             match pace.allowance(*passed, clock::now()) {
                 Err(wait) => {
                     self.flush(x).await?;
-                    sleep(wait).await;
+                    if !pass_time(self.stream, wait, !x.passing.ignores_client_abort).await {
+                        return Err(left(x));
+                    }
                 }
                 Ok(allowed) => {
                     let part = front(&piece, allowed);
@@ -485,7 +516,7 @@ impl Sink<'_> {
     ) -> Result<Buffer, Broken> {
         while !buffer.is_empty() {
             match pace.allowance(x.bytes_sent, clock::now()) {
-                Err(wait) => self.pause(x, wait).await,
+                Err(wait) => self.pause(x, wait).await?,
                 Ok(allowed) => {
                     let part = front(&buffer, allowed);
                     buffer.consume(part.len());
@@ -550,14 +581,21 @@ impl Sink<'_> {
         written
     }
 
-    /// Waits because of `limit_rate`; the upstream need not.
-    async fn pause(&mut self, x: &mut Exchange, wait: Duration) {
+    /// Waits because of `limit_rate`; the upstream need not. A client that leaves meanwhile ends it.
+    async fn pause(&mut self, x: &mut Exchange, wait: Duration) -> Result<(), Broken> {
         if self.may_spool && self.spool.is_none() {
             self.spool = spool::begin(x);
         }
-        match &mut self.spool {
-            Some(spool) => Box::pin(spool.meanwhile(x, sleep(wait))).await,
-            None => sleep(wait).await,
-        }
+        let is_fed = match &self.spool {
+            Some(spool) => spool.is_fed(),
+            None => x.upstream_body.as_ref().is_some_and(|body| !body.is_done()),
+        };
+        let is_watched = !(is_fed && x.passing.ignores_client_abort);
+        let passed = pass_time(self.stream, wait, is_watched);
+        let stays = match &mut self.spool {
+            Some(spool) => Box::pin(spool.meanwhile(x, passed)).await,
+            None => Box::pin(passed).await,
+        };
+        if stays { Ok(()) } else { Err(left(x)) }
     }
 }

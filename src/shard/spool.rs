@@ -150,6 +150,11 @@ pub(super) async fn next(x: &mut Exchange, sink: &mut Sink<'_>) -> Result<Option
 }
 
 impl Spool {
+    /// Whether the upstream still sends.
+    pub(super) fn is_fed(&self) -> bool {
+        self.reader.is_some()
+    }
+
     /// Drives `main` to its end, and reads ahead as long as there is room.
     pub(super) async fn meanwhile<T>(&mut self, x: &Exchange, main: impl Future<Output = T>) -> T {
         let mut main = pin!(main);

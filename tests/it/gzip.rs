@@ -342,6 +342,9 @@ fn neighbour_of_a_file() {
     assert_eq!((again.status(), again.get("content-encoding")), (304, None));
     let part = server.get_with("/a.html", &format!("{GZIP}Range: bytes=0-1\r\n"));
     assert_eq!((part.status(), &part.body[..]), (206, &[0x1f, 0x8b][..]));
+    let other = server.get_with("/a.html", &format!("{GZIP}If-Match: \"other\"\r\n"));
+    assert_eq!((other.status(), other.get("vary")), (412, Some("Accept-Encoding")));
+    assert_eq!(other.get("content-encoding"), None);
     let plain = server.get("/a.html");
     assert_eq!((plain.text().as_str(), plain.get("vary")), ("plain", Some("Accept-Encoding")));
     let alone = server.get_with("/b.html", GZIP);

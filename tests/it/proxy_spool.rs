@@ -191,6 +191,52 @@ fn what_was_read_before_the_upstream_broke_is_sent() {
 }
 
 #[test]
+fn a_client_that_leaves_is_noticed_between_two_parts() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n";
+    let up = Upstream::always(format!("{head}{}", "x".repeat(9_000)));
+    let slow = Upstream::new(move |origin| {
+        origin.request();
+        origin.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 9100\r\n\r\n{}", "x".repeat(9_000)));
+        origin.wait_release();
+        origin.send("y".repeat(100));
+    });
+    let server = Setup::http(
+        "server { listen 127.0.0.1:%%PORT%%; limit_rate 1k;
+            location / { proxy_pass http://%%UP%%; }
+            location /slow { proxy_ignore_client_abort on; limit_rate 8k; proxy_pass http://%%SLOW%%; }
+            location /file { root %%DIR%%; } }",
+    )
+    .put("UP", up.address())
+    .put("SLOW", slow.address())
+    .file("file", "x".repeat(9_000))
+    .start();
+    for target in ["/", "/file"] {
+        let mut client = server.client();
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        client.recv_to_head();
+        drop(client);
+        let noticed = format!("request: \"GET {target} HTTP/1.1\"");
+        eventually("the client's leaving", || {
+            let log = server.log();
+            log.lines()
+                .any(|line| line.contains("client prematurely closed connection") && line.contains(&noticed))
+        });
+    }
+    assert!(!server.log().contains("send() failed"));
+    // One that only says that it has no more to ask gets all where clients are not watched.
+    if !only_octroi("it waits for full buffers, and looks once the upstream is done") {
+        return;
+    }
+    let mut client = server.client();
+    client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.half_close();
+    assert_eq!(client.recv_to_head().status(), 200);
+    client.take(9_000).unwrap();
+    slow.release();
+    assert_eq!(client.take(100).unwrap().len(), 100);
+}
+
+#[test]
 fn limit_rate_does_not_hold_the_upstream() {
     let up = upstream_of_chunks();
     let server = server(&up, "limit_rate 64k;");

@@ -7,6 +7,35 @@ fn server(conf: &str) -> Server {
 }
 
 #[test]
+fn conditions_of_a_text() {
+    let server = Server::http(
+        "server { listen 127.0.0.1:%%PORT%%; location / { return 200 text; } location /no { return 404 text; }
+            location /page { error_page 412 = /other; return 200 text; } location /other { return 200 other; }
+            location /own { error_page 404 =200 /text; return 404; } location /text { return 200 own; } }",
+    );
+    let answer = |target: &str, field: &str| {
+        let message = server.get_with(target, &format!("Host: a\r\n{field}\r\n"));
+        (message.status(), message.text().starts_with("<html>"))
+    };
+    for (target, field, status) in [
+        ("/", "If-Match: \"a\"", 412),
+        ("/", "If-Match: *", 200),
+        ("/", "If-Unmodified-Since: Sun, 06 Nov 1994 08:49:37 GMT", 412),
+        ("/", "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT", 200),
+        ("/", "If-None-Match: \"a\"", 200),
+        ("/", "If-None-Match: *", 304),
+        ("/no", "If-Match: \"a\"", 404),
+        ("/own", "If-Match: \"a\"", 412),
+        ("/own", "If-None-Match: *", 304),
+    ] {
+        assert_eq!(answer(target, field), (status, status == 412), "{target} {field}");
+    }
+    // Its page is weighed too, and has none of its own.
+    assert_eq!(answer("/page", "If-Match: \"a\""), (412, true));
+    assert_eq!(server.get("/page").text(), "text");
+}
+
+#[test]
 fn text_with_a_code() {
     let response = server("return 201 made;").get("/");
     assert_eq!(response.start, "HTTP/1.1 201 Created");

@@ -110,9 +110,7 @@ impl Precompressed {
             }
             FileKind::Regular => {
                 let answer = file_answer::of(x, file, self.max_ranges);
-                if x.answer.status == 200 {
-                    x.answer.fields.set_known(Known::ContentEncoding, b"Content-Encoding", b"gzip");
-                }
+                x.answer.fields.set_known(Known::ContentEncoding, b"Content-Encoding", b"gzip");
                 Flow::Answer(answer)
             }
         }

@@ -31,6 +31,7 @@ pub fn finish(settings: &ProxySettings, x: &mut Exchange, method: Method) -> Flo
     answer::fill(settings, x, framing);
     accel::charset(settings, x);
     x.passing = Passing::default();
+    x.passing.ignores_client_abort = settings.ignore_client_abort;
     if gathered {
         x.passing.rate = pace::size(settings.limit_rate.as_ref(), x);
         x.passing.spool = Some(settings.spool);

@@ -7,8 +7,8 @@ use crate::features::{index, static_files};
 use crate::http::{HeadLimits, Parsed};
 use crate::pipeline::answer::{Answer, Body};
 use crate::pipeline::exchange::Exchange;
-use crate::pipeline::ranges;
 use crate::pipeline::step::{Flow, Phase, Relocation, Step};
+use crate::pipeline::{conditions, ranges};
 use std::fs;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
@@ -67,10 +67,12 @@ fn until_done<F: Future>(future: F) -> F::Output {
 fn shown(x: &mut Exchange, answer: Answer) -> String {
     let (status, body) = match answer {
         Answer::Status(status) => (status, Body::None),
-        Answer::Ready(mut body) => match ranges::cut(x, &mut body) {
-            Ok(()) => (x.answer.status, body),
-            Err(status) => (status, Body::None),
-        },
+        Answer::Ready(mut body) => {
+            match conditions::weigh(x, &mut body).and_then(|()| ranges::cut(x, &mut body)) {
+                Ok(()) => (x.answer.status, body),
+                Err(status) => (status, Body::None),
+            }
+        }
         Answer::Close => panic!("closed"),
     };
     let mut shown = status.to_string();
