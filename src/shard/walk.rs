@@ -325,8 +325,8 @@ fn relocate(g: &Rc<Generation>, x: &mut Exchange, relocation: Relocation) -> Sto
                 return stand_in(g, x, 500);
             };
             x.enter(g.here(id));
+            // The path stays what it is, and the client's spelling of it holds.
             x.internal = true;
-            x.uri_is_original = false;
             Stop::Relocated(Start::Location)
         }
     }

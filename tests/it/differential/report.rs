@@ -34,6 +34,9 @@ const KNOWN_LATE: &[&str] = &["uri", "host", "args"];
 const NAME_OPENS: &str = "<hr><center>";
 const NAME_CLOSES: &str = "</center>";
 
+/// An `Expires` that is further away is no distance, but a date that was meant.
+const RELATIVE_SECONDS: i64 = 1_000 * 86_400;
+
 /// How much of a part is shown.
 const SHOWN_BYTES: usize = 600;
 
@@ -70,8 +73,8 @@ impl Report {
         report
     }
 
-    /// A request that reached the upstream.
-    pub fn saw(&mut self, request: &Message) {
+    /// A request that reached the upstream of this name.
+    pub fn saw(&mut self, name: &str, request: &Message) {
         self.upstream += 1;
         let prefix = format!("upstream {}: ", self.upstream);
         let mut request = request.clone();
@@ -79,6 +82,7 @@ impl Report {
         request
             .headers
             .retain(|(name, value)| !(name.eq_ignore_ascii_case("connection") && value == "close"));
+        self.part(format!("{prefix}at"), name.to_owned());
         self.message(&prefix, &request);
     }
 
@@ -91,6 +95,8 @@ impl Report {
             if refused && KNOWN_LATE.contains(name) {
                 continue;
             }
+            // Arguments that a rewrite removed are empty there, and none here.
+            let value = if *name == "args" && value.is_empty() { "-" } else { value };
             self.part(format!("log {}: {name}", self.lines), value.to_owned());
         }
     }
@@ -140,9 +146,10 @@ fn normalise(message: &mut Message) {
     let now = message.get("date").and_then(seconds);
     for (_, value) in message.headers.iter_mut().filter(|(name, _)| name.eq_ignore_ascii_case("expires")) {
         if let (Some(now), Some(then)) = (now, seconds(value))
-            && then > now
+            && (1..RELATIVE_SECONDS).contains(&(then - now))
         {
-            *value = format!("in {} s", then - now);
+            // The second may have passed between the two.
+            *value = format!("in about {} s", (then - now + 5) / 10 * 10);
         }
     }
     message.headers.retain(|(name, _)| !OWN_FIELDS.contains(&name.to_ascii_lowercase().as_str()));
