@@ -274,27 +274,33 @@ impl Decoder {
         let run = scan::control(rest);
         let end = rest.get(run);
         let taken = run + usize::from(matches!(end, Some(b'\t' | b'\r')));
-        // Counted before its end is looked at, so that the fault does not depend on where the bytes are cut.
-        self.count_extension(taken)?;
+        // Its length is weighed before its end, so that the fault does not depend on where the bytes are
+        // cut; and counted only where there is none, as a fault is met again.
+        let counts = self.extended(taken)?;
         match end {
             Some(b'\n') => return Err(ChunkFault::LineEnd),
             Some(b'\r') => self.state = State::SizeLf,
             Some(b'\t') | None => {}
             Some(_) => return Err(ChunkFault::Extension),
         }
+        (self.extension, self.extensions) = counts;
         Ok(taken)
     }
 
     /// Counts bytes behind a size.
     fn count_extension(&mut self, bytes: usize) -> Result<(), ChunkFault> {
+        (self.extension, self.extensions) = self.extended(bytes)?;
+        Ok(())
+    }
+
+    /// The bytes of extension in this chunk and in all with so many more.
+    fn extended(&self, bytes: usize) -> Result<(u32, u64), ChunkFault> {
         let extension = self.extension.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         let extensions = self.extensions.saturating_add(bytes as u64);
         if extension > EXTENSION_MAX || extensions > EXTENSION_SLACK.saturating_add(self.received) {
             return Err(ChunkFault::Extension);
         }
-        self.extension = extension;
-        self.extensions = extensions;
-        Ok(())
+        Ok((extension, extensions))
     }
 
     /// Takes what there is of a trailer line at the front of `rest`.

@@ -156,6 +156,12 @@ fn an_overlong_extension_is_too_long_whatever_ends_it() {
 }
 
 #[test]
+fn a_fault_that_is_met_again_is_the_same() {
+    let input = format!("1\r\na\r\n1;{}\n", "x".repeat(EXTENSION_MAX as usize / 2 + 1));
+    assert_eq!(decode(input.as_bytes()), Err(ChunkFault::LineEnd));
+}
+
+#[test]
 fn a_fault_behind_data_comes_with_the_next_call() {
     let mut decoder = Decoder::default();
     let progress = decoder.decode(b"2\r\nabX").unwrap();
