@@ -65,6 +65,9 @@ prepare() { # NAME PORT
     echo "listen 127.0.0.1:$2;" >"$results/$1/listen.conf"
     body=$(printf '%01024d' 0 | tr 0 x)
     echo "return 200 $body;" >"$results/$1/body.conf"
+    head -c 65536 /dev/urandom >"$results/$1/64k"
+    head -c 1048576 /dev/urandom >"$results/$1/1m"
+    chmod 644 "$results/$1/64k" "$results/$1/1m"
     seq 0 999 | while read -r n; do
         echo "location /v1/service$n/ { include proxy_pass.conf; }"
     done >"$results/$1/locations.inc"
@@ -97,7 +100,7 @@ scenario() { # NAME CONFIGURATION LOAD_OPTIONS...
     octroi_process=$started
     start 0 nginx "$nginx_port" "$nginx" "$configuration"
     nginx_process=$started
-    path=/v1/service500/item
+    path=${path:-/v1/service500/item}
     taskset -c 1 "$load" compare "http://127.0.0.1:$octroi_port$path" "http://127.0.0.1:$nginx_port$path" \
         --pid-a "$octroi_process" --pid-b "$nginx_process" --rounds "$rounds" -d "$run_s" -w "$warm_s" \
         --out "$results/$name.json" "$@" | tee "$results/$name.txt" | tail -2 >&2
@@ -105,6 +108,7 @@ scenario() { # NAME CONFIGURATION LOAD_OPTIONS...
         system_calls octroi "$octroi_process" "$octroi_port$path"
         system_calls nginx "$nginx_process" "$nginx_port$path"
     fi
+    path=
     stop_all
 }
 
@@ -127,6 +131,7 @@ system_calls() { # NAME PROCESS PORT_AND_PATH
         END { print name " (64 connections, traced):" list }' "$results/strace-$1.txt" >>"$results/system-calls.txt"
 }
 
+path=
 prepare origin "$origin_port"
 prepare octroi "$octroi_port"
 prepare nginx "$nginx_port"
@@ -148,13 +153,20 @@ scenario plain-256 proxy.conf -c 256
 scenario no-keepalive-64 proxy.conf -c 64 --no-keepalive
 scenario locations-64 locations.conf -c 64 --paths "$results/paths.txt"
 scenario logged-64 logged.conf -c 64 -H 'User-Agent: Mozilla/5.0 (X11; Linux x86_64)' -H 'Referer: http://localhost/'
+path=/64k scenario body-64k-32 proxy.conf -c 32
+path=/1m scenario body-1m-8 proxy.conf -c 8
+head -c 12288 /dev/urandom | base64 -w 0 >"$results/post"
+scenario post-16k-32 proxy.conf -c 32 --body-file "$results/post"
+scenario rate-5000-64 proxy.conf -c 64 --rate 5000
+rm -f "$results"/*/64k "$results"/*/1m "$results/post"
 
 # --- The table ----------------------------------------------------------------------------------
 
 # Of each column of the rounds the median; of the ratios also the range.
 summary() {
     printf '%-16s %19s %7s %19s %7s %15s %7s   %s\n' scenario 'requests/s' ratio 'p99 us' ratio 'CPU us/req' ratio 'ratio of CPU: range'
-    for name in plain-16 plain-64 plain-256 no-keepalive-64 locations-64 logged-64; do
+    for name in plain-16 plain-64 plain-256 no-keepalive-64 locations-64 logged-64 body-64k-32 body-1m-8 \
+        post-16k-32 rate-5000-64; do
         [ -f "$results/$name.txt" ] || continue
         awk -v name="$name" '
             function median(column,    m, j, n, t, sorted) {
