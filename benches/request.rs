@@ -9,7 +9,7 @@ use octroi::base::buffer::Buffer;
 use octroi::http::{HeadLimits, Parsed};
 use octroi::pipeline::exchange::Exchange;
 use octroi::plan::router::Destination;
-use octroi::upstream::balance::{Balancer, Tried, Verdict};
+use octroi::upstream::balance::{Balancer, Method, Tried, Verdict};
 use octroi::upstream::group::{Group, PeerSettings};
 use std::fmt::Write;
 use std::hint::black_box;
@@ -91,16 +91,32 @@ fn server_names(c: &mut Criterion) {
 
 fn peers(c: &mut Criterion) {
     let mut group = c.benchmark_group("balancer");
-    for count in [1u16, 2, 1_000] {
-        let peer = |n: u16| PeerSettings::new(Address::Ip(([10, 0, (n >> 8) as u8, n as u8], 80).into()));
-        let peers = (0..count).map(peer).collect();
-        let balancer = Balancer::new(&Group::new("pool", peers));
+    let peer = |n: u16| PeerSettings::new(Address::Ip(([10, 0, (n >> 8) as u8, n as u8], 80).into()));
+    let of = |count: u16| (0..count).map(peer).collect::<Vec<_>>();
+    let uneven = (0..1_000).map(|n| PeerSettings { weight: 1 + u32::from(n) % 7, ..peer(n) }).collect();
+    let all = of(1_000);
+    let by_key = || Tried::by_key(b"/assets/app.js?version=12".to_vec());
+    let by_address = || Tried::by_address(Some([192, 0, 2, 1].into()));
+    let plain = Tried::default;
+    type Begin<'a> = &'a dyn Fn() -> Tried;
+    let cases: [(&str, Vec<PeerSettings>, Method, Begin<'_>); 10] = [
+        ("1 peer", of(1), Method::RoundRobin, &plain),
+        ("2 peers", of(2), Method::RoundRobin, &plain),
+        ("1000 peers", all.clone(), Method::RoundRobin, &plain),
+        ("1000 peers of seven weights", uneven, Method::RoundRobin, &plain),
+        ("least_conn, 1000 peers", all.clone(), Method::LeastConn, &plain),
+        ("ip_hash, 1000 peers", all.clone(), Method::IpHash, &by_address),
+        ("hash, 1000 peers", all.clone(), Method::Hash, &by_key),
+        ("hash consistent, 1000 peers", all.clone(), Method::consistent(&all), &by_key),
+        ("random, 1000 peers", all.clone(), Method::Random { of_two: false }, &plain),
+        ("random two, 1000 peers", all.clone(), Method::Random { of_two: true }, &plain),
+    ];
+    for (name, peers, method, begin) in cases {
+        let balancer = Balancer::new(&Group { method, ..Group::new("pool", peers) });
         let now = Instant::now();
-        let mut tried = Tried::default();
-        group.bench_function(format!("{count} peers"), |b| {
+        group.bench_function(name, |b| {
             b.iter(|| {
-                tried.clear();
-                let peer = balancer.pick(&mut tried, now).expect("all peers are well");
+                let peer = balancer.pick(&mut begin(), now).expect("all peers are well");
                 balancer.done(black_box(peer), Verdict::Good, now);
             });
         });

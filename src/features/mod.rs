@@ -105,7 +105,13 @@ pub fn reference() -> String {
 /// The `--with` and `--without` words of `octroi -V`: what works of nginx's modules, and which of
 /// its default modules do not.
 pub fn configure_arguments() -> String {
-    let has = |module: &str| ALL.iter().any(|feature| feature.module == Some(module));
+    let is_declared =
+        |name: &str| ALL.iter().flat_map(|feature| feature.directives).any(|known| known.name == name);
+    let has = |module: &str| {
+        ALL.iter().any(|feature| feature.module == Some(module))
+            // A module for each way of balancing, which is named after its directive.
+            || module.strip_prefix("http_upstream_").is_some_and(is_declared)
+    };
     let without =
         DEFAULT_MODULES.iter().filter(|module| !has(module)).map(|m| format!("--without-{m}_module"));
     let with = OPTIONAL_MODULES.iter().filter(|module| has(module)).map(|m| format!("--with-{m}_module"));
@@ -139,6 +145,7 @@ const DEFAULT_MODULES: &[&str] = &[
     "http_upstream_ip_hash",
     "http_upstream_keepalive",
     "http_upstream_least_conn",
+    "http_upstream_least_time",
     "http_upstream_random",
     "http_upstream_sticky",
     "http_upstream_zone",

@@ -1283,7 +1283,6 @@ pub const REFUSED: &[Refused] = &[
     no("xss_get", "xss-nginx-module", BODY),
     no("xss_input_types", "xss-nginx-module", BODY),
     no("xss_override_status", "xss-nginx-module", BODY),
-    no("zone", "ngx_http_upstream_module", LB),
     no("zone_sync", "ngx_stream_zone_sync_module", STREAM),
     no("zone_sync_buffers", "ngx_stream_zone_sync_module", STREAM),
     no("zone_sync_connect_retry_interval", "ngx_stream_zone_sync_module", STREAM),

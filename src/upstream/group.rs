@@ -14,6 +14,8 @@ pub struct Group {
     pub peers: Vec<PeerSettings>,
     /// How one of them is chosen.
     pub method: Method,
+    /// Failures and connections are counted by all shards together (`zone`).
+    pub is_shared: bool,
     /// How connections are kept.
     pub keepalive: Keepalive,
 }
@@ -21,7 +23,8 @@ pub struct Group {
 impl Group {
     /// A group in which turns are taken and connections are kept as nginx does by default.
     pub fn new(name: &str, peers: Vec<PeerSettings>) -> Group {
-        Group { name: name.into(), peers, method: Method::default(), keepalive: Keepalive::default() }
+        let (method, keepalive) = (Method::default(), Keepalive::default());
+        Group { name: name.into(), peers, method, is_shared: false, keepalive }
     }
 }
 

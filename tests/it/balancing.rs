@@ -187,3 +187,61 @@ fn a_second_method_is_named() {
     group.server.wait_log("load balancing method redefined in");
     assert_eq!(group.by_key(3), "abc");
 }
+
+#[test]
+fn a_zone_holds_for_all_workers() {
+    let hanging = Upstream::new(|origin| {
+        while let Some(request) = origin.request() {
+            if request.target() == "/hang" {
+                origin.gone();
+                return;
+            }
+            origin.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na");
+        }
+    });
+    let ups = [hanging, Upstream::ok("b")];
+    let conf =
+        "daemon off; pid %%DIR%%/nginx.pid; error_log %%DIR%%/error.log info; worker_processes 3; events { }
+        http { access_log off; upstream g { zone z 64k; server %%A%% max_conns=1; server %%B%% backup; }
+            server { listen 127.0.0.1:%%PORT%%; location / { proxy_pass http://g; } } }";
+    let setup = Setup::whole(conf).put("A", ups[0].address()).put("B", ups[1].address());
+    let server = setup.start();
+    let mut client = server.client();
+    client.send("GET /hang HTTP/1.1\r\nHost: h\r\n\r\n");
+    client.assert_quiet(200);
+    // Each connection may come to another worker; all know that the first server is full.
+    let answers: String = (0..12).map(|_| server.get("/").text()).collect();
+    assert_eq!(answers, "bbbbbbbbbbbb");
+}
+
+#[test]
+fn failures_in_a_zone_are_known_to_all_workers() {
+    let up = Upstream::ok("a");
+    let conf =
+        "daemon off; pid %%DIR%%/nginx.pid; error_log %%DIR%%/error.log info; worker_processes 3; events { }
+        http { access_log off; upstream g { zone z 64k; server %%DEAD%%; server %%A%%; }
+            server { listen 127.0.0.1:%%PORT%%; location / { proxy_pass http://g; } } }";
+    let dead = Port::reserve();
+    let server = Setup::whole(conf).put("A", up.address()).put("DEAD", dead.address()).start();
+    let answers: String = (0..12).map(|_| server.get("/").text()).collect();
+    assert_eq!(answers, "aaaaaaaaaaaa");
+    assert_eq!(server.log().matches("Connection refused").count(), 1);
+}
+
+#[test]
+fn wrong_zones_are_refused() {
+    for (lines, said) in [
+        ("upstream u { zone z 1k; server 127.0.0.1:1; }", "zone \"z\" is too small in DIR/nginx.conf:"),
+        ("upstream u { zone z x; server 127.0.0.1:1; }", "invalid zone size \"x\" in DIR/nginx.conf:"),
+        ("upstream u { zone z; server 127.0.0.1:1; }", "zero size shared memory zone \"z\""),
+        (
+            "upstream u { zone z 64k; server 127.0.0.1:1; } upstream v { zone z 128k; server 127.0.0.1:1; }",
+            "the size 131072 of shared memory zone \"z\" conflicts with already declared size 65536",
+        ),
+    ] {
+        let refused = Setup::http(lines).refused();
+        assert!(refused.starts_with(&format!("[emerg] {said}")), "{lines}: {refused}");
+    }
+    let shared = "upstream u { zone z; server 127.0.0.1:1; } upstream v { zone z 64k; server 127.0.0.1:1; }";
+    assert!(Setup::http(shared).check().code == Some(0));
+}

@@ -2,6 +2,7 @@
 
 use super::address::Authority;
 use super::method::{Chosen, Selector};
+use super::zone;
 use crate::conf::{Diagnostic, Directive, Scope, Word, value};
 use crate::plan::builder::Builder;
 use crate::upstream::group::{Group, Keepalive, PeerSettings};
@@ -36,6 +37,7 @@ pub fn compile(
     for line in scope.body() {
         match line.name.text.as_str() {
             "server" => server(scope, line, &chosen, b, &mut peers)?,
+            "zone" => zone::declare(scope, line, b)?,
             _ => chosen.read(scope, line, b)?,
         }
     }
@@ -46,7 +48,8 @@ pub fn compile(
         return Err(scope.error_at(block, name, format!("no servers in upstream \"{}\"", name.text)));
     }
     let (method, keepalive) = (chosen.method(scope, &peers)?, keepalive(scope)?);
-    Ok((Group { method, keepalive, ..Group::new(&name.text, peers) }, chosen.selector))
+    let is_shared = scope.here("zone").next().is_some();
+    Ok((Group { method, keepalive, is_shared, ..Group::new(&name.text, peers) }, chosen.selector))
 }
 
 /// One `server` line: a peer for each of its addresses.

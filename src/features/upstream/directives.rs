@@ -70,4 +70,13 @@ pub const DIRECTIVES: &[D] = &[
         "A server by chance and weight, or of two such the one with fewer connections.",
     )
     .inherit(Inherit::Never),
+    D::new(
+        "zone",
+        UPSTREAM,
+        Arity::Between(1, 2),
+        "name [size]",
+        "",
+        "All shards count failures and connections of the group together, so that max_fails, max_conns and least_conn hold for all of them.",
+    )
+    .inherit(Inherit::Never),
 ];

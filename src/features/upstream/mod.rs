@@ -5,25 +5,26 @@ pub mod address;
 mod block;
 mod directives;
 mod method;
+mod zone;
 
 use crate::base::address::Address;
 use crate::conf::{Context, Diagnostic, Scope, Word};
 use crate::pipeline::local::Slot;
 use crate::plan::builder::Builder;
 use crate::plan::feature::{Feature, no_end, nothing};
-use crate::upstream::balance::Balancer;
+use crate::upstream::balance::{Balancer, Record};
 use crate::upstream::group::{Group, Keepalive, PeerSettings};
 use crate::upstream::pool::Pool;
 use address::Authority;
 use ahash::AHashMap;
 pub use method::Selector;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The feature.
 pub const FEATURE: Feature = Feature {
     name: "upstream",
-    module: Some("http_upstream_keepalive"),
+    module: None,
     directives: directives::DIRECTIVES,
     variables: &[],
     http,
@@ -48,7 +49,15 @@ impl UpstreamRef {
     fn new(group: Group, selector: Selector, b: &mut Builder<'_>) -> UpstreamRef {
         let group = Arc::new(group);
         let of_shard = Arc::clone(&group);
-        let balancer = b.reserve(move |_| Rc::new(Balancer::new(&of_shard)));
+        let shared = OnceLock::new();
+        let balancer = b.reserve(move |facts| {
+            let group = &of_shard;
+            if !group.is_shared || facts.shards == 1 {
+                return Rc::new(Balancer::new(group));
+            }
+            let record: &Arc<Record> = shared.get_or_init(|| Arc::new(Record::new(group.peers.len(), true)));
+            Rc::new(Balancer::with_record(group, record.clone()))
+        });
         let keepalive = group.keepalive;
         let shared_pool = (!keepalive.local).then(|| b.reserve(move |_| Rc::new(Pool::new(keepalive))));
         UpstreamRef { group, balancer, selector, shared_pool }
@@ -188,7 +197,7 @@ fn http(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
         let made = UpstreamRef::new(group, selector, b);
         b.store::<Groups>().named.insert(name.text.to_ascii_lowercase().into(), made);
     }
-    Ok(())
+    zone::end(b)
 }
 
 #[cfg(test)]

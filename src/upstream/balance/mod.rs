@@ -13,6 +13,8 @@ mod ranks;
 mod record;
 mod set;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 mod tried;
 
@@ -127,13 +129,16 @@ impl Balancer {
         if self.is_single {
             let peer = sets.primary.peers.first()?;
             let may = !peer.down && !peer.is_full(self.record.health(peer.id));
-            return may.then(|| search.take(peer));
+            return may.then(|| search.take(peer))?;
         }
         loop {
             let is_backup = search.tried.backups;
             let set = if is_backup { &mut sets.backup } else { &mut sets.primary };
             if let Some(at) = self.choose(set, is_backup, &mut search) {
-                return set.peers.get(at).map(|peer| search.take(peer));
+                match search.take(set.peers.get(at)?) {
+                    None => continue,
+                    taken => return taken,
+                }
             }
             if is_backup || sets.backup.peers.is_empty() {
                 return None;

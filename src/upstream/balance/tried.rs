@@ -110,16 +110,21 @@ impl Search<'_> {
         self.tried.more.get_or_insert_default().misses += 1;
     }
 
-    /// The peer is chosen; returns its place in the group.
-    pub(super) fn take(&mut self, peer: &Peer) -> usize {
+    /// The peer is chosen; returns its place in the group, or nothing if another shard has just taken
+    /// its last connection.
+    pub(super) fn take(&mut self, peer: &Peer) -> Option<usize> {
         let health = self.record.health(peer.id);
         let connections = health.connect(self.record.is_shared);
+        if peer.max_conns > 0 && connections > peer.max_conns {
+            health.disconnect(self.record.is_shared);
+            return None;
+        }
         health.check(self.now, peer.fail_timeout_ns);
         // It is full now, or out until its trial is over.
-        if (peer.max_conns > 0 && connections >= peer.max_conns) || peer.has_failed(health) {
+        if (peer.max_conns > 0 && connections == peer.max_conns) || peer.has_failed(health) {
             self.record.change();
         }
         self.tried.push(peer.id as u32);
-        peer.id
+        Some(peer.id)
     }
 }
