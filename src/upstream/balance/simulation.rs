@@ -1,7 +1,6 @@
 //! A group that lives through some minutes on a clock that is moved by hand: fifty peers of uneven
 //! weights, of which some come and go while requests overlap.
 
-#![allow(clippy::unwrap_used)]
 use super::*;
 use crate::base::address::Address;
 use std::collections::VecDeque;
@@ -81,8 +80,10 @@ fn run(overlap: usize, method: impl Fn(&[PeerSettings]) -> Method, begin: impl F
             open.push_back(peer);
             break;
         }
-        if open.len() > overlap {
-            balancer.done(open.pop_front().unwrap(), Verdict::Good, now);
+        if open.len() > overlap
+            && let Some(peer) = open.pop_front()
+        {
+            balancer.done(peer, Verdict::Good, now);
         }
     }
     outcome
