@@ -126,6 +126,8 @@ pub struct Exchange {
     pub values: Values,
     /// The answer of the subrequest that the step under way asked for.
     pub asked: Option<Asked>,
+    /// An `if` has sent it to an upstream, and one after it, which matched too, knows of none.
+    pub lost_upstream: bool,
     /// Relocations so far.
     pub relocations: u32,
     /// How deep in subrequests this one is.
@@ -360,6 +362,7 @@ impl Recycled {
                 matched: Matched::default(),
                 values: Values::default(),
                 asked: None,
+                lost_upstream: false,
                 relocations: 0,
                 depth: 0,
                 alarm: Alarm::new(now + Duration::from_secs(60)),
@@ -454,6 +457,7 @@ impl Exchange {
         self.matched.clear();
         self.values.clear();
         self.asked = None;
+        self.lost_upstream = false;
         self.relocations = 0;
         self.depth = 0;
         self.id.take();

@@ -119,6 +119,8 @@ pub struct Settings {
     /// The location redirects its name without the trailing slash to itself (a prefix location
     /// that ends in `/` and whose requests are proxied).
     pub auto_redirect: bool,
+    /// An upstream answers here.
+    pub passes: bool,
     /// The numbers of the levels within this one that may stand in for it: those of its `if` blocks
     /// in order, then that of its `limit_except`.
     pub inner: Vec<usize>,

@@ -226,6 +226,39 @@ fn upstream_variables_of_several_tries() {
 }
 
 #[test]
+fn an_if_and_a_limit_except_have_logs_of_their_own() {
+    let server = Server::http(
+        "log_format o 'outer $uri'; log_format i 'inner $uri'; access_log %%DIR%%/l.log o;
+         server { listen 127.0.0.1:%%PORT%%; root %%DIR%%;
+            location /if/ { if ($arg_a) { access_log %%DIR%%/l.log i; } if ($arg_b) { access_log off; } if ($arg_c) { set $c 1; } }
+            location /cond/ { if ($arg_a) { access_log %%DIR%%/l.log i if=$arg_d; } }
+            location /limit/ { limit_except GET { access_log %%DIR%%/l.log i; deny all; } } }",
+    );
+    for target in ["/if/1", "/if/2?a=1", "/if/3?a=1&b=1", "/if/4?a=1&c=1", "/if/5?b=1&c=1"] {
+        assert_eq!(server.get(target).status(), 404);
+    }
+    server.get("/cond/1?a=1");
+    server.get("/cond/2?a=1&d=1");
+    server.get("/limit/1");
+    assert_eq!(
+        server
+            .ask("POST /limit/2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            .status(),
+        403
+    );
+    let lines = [
+        "outer /if/1",
+        "inner /if/2",
+        "outer /if/4",
+        "outer /if/5",
+        "inner /cond/2",
+        "outer /limit/1",
+        "inner /limit/2",
+    ];
+    assert_eq!(server.wait_lines("l.log", lines.len()), lines);
+}
+
+#[test]
 fn upstream_field_is_a_variable() {
     let up = Upstream::always(
         "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Some-Thing: v\r\nSet-Cookie: a=1; path=/\r\n\r\n",

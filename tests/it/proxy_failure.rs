@@ -173,6 +173,47 @@ fn answer_that_stops_coming() {
 }
 
 #[test]
+fn half_closed_upstream_may_have_answered_all() {
+    let halves: [(&str, Option<&str>); 5] = [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", Some("hello")),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", Some("hello")),
+        ("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello", Some("hello")),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", None),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", None),
+    ];
+    for (bytes, whole) in halves {
+        // It takes all that is sent to it, and sends nothing more itself.
+        let up = Upstream::new(move |origin| {
+            origin.request();
+            origin.send(bytes);
+            origin.wire.half_close();
+            origin.gone();
+        });
+        let conf = "upstream up { server %%UP%%; keepalive 2; } server { listen 127.0.0.1:%%PORT%%;
+            location / { proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection ''; } }";
+        let server = Server::before(&up, conf);
+        // The second does not come upon a connection that takes no more answers.
+        for _ in 0..2 {
+            let mut client = server.client();
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            match whole {
+                Some(body) => assert_eq!(client.recv().text(), body),
+                None => drop(client.recv_cut()),
+            }
+        }
+        assert_eq!(up.connections(), 2);
+        eventually("the end of the upstream's connections", || up.open() == 0);
+    }
+    // Without a head there is no answer.
+    let up = Upstream::new(|origin| {
+        origin.request();
+        origin.wire.half_close();
+        origin.gone();
+    });
+    assert_eq!(Server::before(&up, PROXY).get("/").status(), 502);
+}
+
+#[test]
 fn client_that_leaves_is_499() {
     let up = Upstream::new(|origin| drop((origin.request(), origin.gone())));
     let server = Server::before(&up, PROXY);

@@ -321,7 +321,12 @@ fn trailers_are_passed_on() {
         return;
     }
     let up = Upstream::always(TRAILED);
-    let server = before(&up, "proxy_pass_trailers on; proxy_hide_header X-Gone;");
+    let server = Server::before(
+        &up,
+        "log_format t '$upstream_trailer_x_sum|$upstream_trailer_x_gone|$upstream_trailer_none|$sent_trailer_x_sum|$sent_trailer_x_gone';
+         access_log %%DIR%%/t.log t;
+         server { listen 127.0.0.1:%%PORT%%; location / { proxy_pass http://%%UP%%; proxy_pass_trailers on; proxy_hide_header X-Gone; } }",
+    );
     let mut client = server.client();
     for _ in 0..2 {
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -329,6 +334,7 @@ fn trailers_are_passed_on() {
         assert!(head.contains("Transfer-Encoding: chunked\r\n"), "{head}");
         assert_eq!(client.take_until("\r\n\r\n").unwrap(), "2\r\nok\r\n0\r\nX-Sum: 1\r\nX-Sum: 3\r\n\r\n");
     }
+    assert_eq!(server.wait_lines("t.log", 2), ["1, 3|2|-|1, 3|-"; 2]);
     let old = server.ask("GET / HTTP/1.0\r\n\r\n");
     assert_eq!(old.text(), "ok");
     let off = before(&up, "");

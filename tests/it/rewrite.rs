@@ -164,6 +164,35 @@ fn an_if_stands_in_for_its_location() {
 }
 
 #[test]
+fn an_if_behind_one_with_an_upstream_loses_it() {
+    let up = Upstream::ok("upstream");
+    let mut server = Server::before(
+        &up,
+        "server { listen 127.0.0.1:%%PORT%%; root %%DIR%%;
+            location / {
+                if ($arg_up) { proxy_pass http://%%UP%%; }
+                if ($arg_a) { add_header X-In a; }
+                if ($arg_b) { set $b 1; }
+                if ($arg_again) { proxy_pass http://%%UP%%; }
+                if ($arg_go) { rewrite ^ /other/file last; }
+            }
+            location /other/ { if ($arg_a) { add_header X-In other; } } }",
+    );
+    server.allow_alerts();
+    server.write("file", "file");
+    std::fs::create_dir(server.path("other")).unwrap();
+    server.write("other/file", "other");
+    assert_eq!(server.get("/file?up=1").text(), "upstream");
+    assert_eq!(server.get("/file?a=1&b=1").text(), "file");
+    for target in ["/file?up=1&a=1", "/file?up=1&b=1", "/file?up=1&a=1&b=1"] {
+        assert_eq!(server.get(target).status(), 500, "{target}");
+    }
+    server.wait_log("no upstream configuration");
+    assert_eq!(server.get("/file?up=1&a=1&again=1").text(), "upstream");
+    assert_eq!(server.get("/file?up=1&a=1&go=1").text(), "other");
+}
+
+#[test]
 fn a_group_is_that_of_the_last_match() {
     answers(
         "location ~ ^/(.)(.*)$ { set $first $1; if ($arg_a ~ z) { return 200 'yes [$1]'; } return 200 'no [$1] [$first]'; }",

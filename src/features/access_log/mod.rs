@@ -27,12 +27,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use steps::{FileLog, NamedLog, NamedState, SyslogLog, SyslogState};
 
-/// Where `access_log` may stand.
-const LOGGED: Context = Context::HTTP
-    .or(Context::SERVER)
-    .or(Context::LOCATION)
-    .or(Context::IF_IN_LOCATION)
-    .or(Context::LIMIT_EXCEPT);
+/// Where `open_log_file_cache` may stand,
+const CACHED: Context = Context::HTTP.or(Context::SERVER).or(Context::LOCATION);
+
+/// and where `access_log`.
+const LOGGED: Context = CACHED.or(Context::IF_IN_LOCATION).or(Context::LIMIT_EXCEPT);
 
 /// The feature.
 pub const FEATURE: Feature = Feature {
@@ -54,7 +53,7 @@ pub const FEATURE: Feature = Feature {
         },
         DirectiveSpec {
             name: "open_log_file_cache",
-            contexts: LOGGED,
+            contexts: CACHED,
             arity: Arity::Between(1, 4),
             block: Block::No,
             inherit: Inherit::Override,

@@ -117,6 +117,7 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
         recursive_error_pages: scope.flag("recursive_error_pages", false)?,
         error_logs: error_logs(scope, b)?,
         auto_redirect: false,
+        passes: false,
         inner: Vec::new(),
         post_action: scope.word("post_action").map(Into::into),
         uninitialized_variable_warn: true,

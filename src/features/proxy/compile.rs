@@ -10,9 +10,10 @@ use crate::base::process_settings::Level;
 use crate::conf::{Context, Diagnostic, Directive, Scope, Word};
 use crate::features::resolver;
 use crate::features::upstream::{self, Groups, Named, UpstreamRef};
+use crate::pipeline::answer::Answer;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::field_set::FieldSet;
-use crate::pipeline::step::Phase;
+use crate::pipeline::step::{Flow, Phase, QuickStep};
 use crate::pipeline::template::Template;
 use crate::plan::builder::Builder;
 use crate::upstream::balance::Tried;
@@ -56,7 +57,13 @@ pub(super) const BUFFER_SIZE: u64 = 4 * 1024;
 /// What nginx refuses, in its words.
 pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
     let pass = scope.one("proxy_pass").and_then(|directive| Some((directive, directive.args.first()?)));
-    let Some((directive, word)) = pass else { return look_for_faults(scope, b) };
+    let Some((directive, word)) = pass else {
+        if follows_another(scope) {
+            // Whoever has a content step serves no files.
+            b.quick(Phase::PreContent, LostUpstream);
+        }
+        return look_for_faults(scope, b);
+    };
     let target = target(scope, directive, word, b)?;
     let settings = settings(scope, target, b)?;
     // What a client sends may be too large for memory, and what it takes too slowly.
@@ -65,8 +72,34 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
     spool::ask_for_folder(scope, b)?;
     let name_ends_in_slash = b.settings().name.ends_with('/');
     b.settings().auto_redirect = name_ends_in_slash;
+    b.settings().passes = true;
     b.waiting(Phase::Content, ProxyStep { settings: Arc::new(settings) });
     Ok(())
+}
+
+/// Whether this is an `if` that may match after one with a `proxy_pass`.
+fn follows_another(scope: &Scope<'_>) -> bool {
+    let Some(location) = scope.location().filter(|_| scope.context() == Context::IF_IN_LOCATION) else {
+        return false;
+    };
+    location.here("if").any(|block| {
+        let branch = location.child(block, Context::IF_IN_LOCATION);
+        branch.here("proxy_pass").next().is_some()
+    })
+}
+
+/// Answers a request that an `if` has sent to an upstream and the next one has taken from it: nginx then
+/// knows that an upstream is to answer, and not which.
+struct LostUpstream;
+
+impl QuickStep for LostUpstream {
+    fn run(&self, x: &mut Exchange) -> Flow {
+        if !x.lost_upstream {
+            return Flow::Next;
+        }
+        x.log(Level::Alert, format_args!("no upstream configuration"));
+        Flow::Answer(Answer::Status(500))
+    }
 }
 
 /// A level without `proxy_pass` may still hold wrong values, which nginx finds as it reads.

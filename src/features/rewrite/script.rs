@@ -204,10 +204,14 @@ impl<'s> Run<'s> {
         Pause::Done(if search { Flow::Search } else { Flow::Next })
     }
 
-    /// An inner level stands in for the location.
+    /// An inner level stands in for the location. As in nginx the upstream of an `if` that matched before
+    /// is wanted even so, unless this one has its own.
     fn enter(&self, x: &mut Exchange, inner: usize) {
         if let Some(here) = self.home.inner.get(inner) {
+            let is_first = Rc::ptr_eq(&x.here, &self.home);
+            let wanted = !is_first && (x.here.settings.passes || x.lost_upstream);
             x.enter(here);
+            x.lost_upstream = wanted && !here.settings.passes;
         }
     }
 

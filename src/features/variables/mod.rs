@@ -179,6 +179,11 @@ const VARIABLES: &[VariableSpec] = &[
     one("upstream_bytes_received", upstream::bytes_received, "Bytes received from them."),
     one("upstream_bytes_sent", upstream::bytes_sent, "Bytes sent to them."),
     family("upstream_http_", upstream::field, "The fields of this name that the upstream answered with."),
+    family(
+        "upstream_trailer_",
+        upstream::trailer,
+        "The fields of this name behind the body that the upstream answered with, where `proxy_pass_trailers` is on.",
+    ),
     family("upstream_cookie_", upstream::cookie, "The cookie of this name that the upstream set."),
     one("proxy_host", upstream::proxy_host, "The host and port that `proxy_pass` names."),
     one("proxy_port", upstream::proxy_port, "The port that `proxy_pass` names, or the usual one."),

@@ -5,6 +5,7 @@ use crate::http::Known;
 use crate::pipeline::connection::{push_decimal, push_seconds};
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::trace::Attempt;
+use crate::upstream::client::UpstreamBody;
 
 /// The port of `http://` without one.
 const HTTP_PORT: &[u8] = b"80";
@@ -59,6 +60,14 @@ pub(super) fn field(x: &Exchange, name: &str, out: &mut Vec<u8>) -> bool {
 pub(super) fn cookie(x: &Exchange, name: &str, out: &mut Vec<u8>) -> bool {
     let mut set = fields(x).filter(|field| field.2 == Known::SetCookie);
     put(set.find_map(|field| set_cookie_value(field.1, name.as_bytes())), out)
+}
+
+/// The fields behind the body of the last answer: they are read where they are passed on.
+pub(super) fn trailer(x: &Exchange, name: &str, out: &mut Vec<u8>) -> bool {
+    let body = x.upstream_body.as_ref().filter(|_| x.passing.trailers_but.is_some());
+    let Some((fields, text)) = body.and_then(UpstreamBody::trailers) else { return false };
+    let fields = fields.list.iter();
+    join_named(fields.map(|field| (field.name.of(text), field.value.of(text), field.known)), name, out)
 }
 
 /// Name, value and identity of the fields of the last answer, as it came.
