@@ -133,7 +133,11 @@ fn version_text(version: Version) -> String {
     }
     if version.configure {
         let arguments = crate::features::configure_arguments();
-        text += &format!("nginx version: {LANGUAGE} (language)\nconfigure arguments: {}\n", arguments.trim());
+        let library = crate::net::tls::library();
+        text += &format!(
+            "nginx version: {LANGUAGE} (language)\nbuilt with {library}\nTLS SNI support enabled\nconfigure arguments: {}\n",
+            arguments.trim()
+        );
     }
     text
 }

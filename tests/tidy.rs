@@ -7,13 +7,17 @@
 #[path = "tidy/reading.rs"]
 mod reading;
 
-use octroi::conf::{Diagnostic, Disk, Effect};
+use octroi::conf::{Diagnostic, Disk, Effect, Files};
 use octroi::features;
 use octroi::plan::{Loaded, Origin};
 use reading::{File, all_rust, crate_names, list, read, root, sources, texts, word};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The rooms of `src` and their floors, as in the table of `src/lib.rs`.
 const FLOORS: &[(&str, u32)] = &[
@@ -302,6 +306,54 @@ fn what_has_no_effect_is_noticed() {
     assert_eq!(notices.len(), count, "{notices:#?}");
 }
 
+/// The disk, and in a folder `tls` what examples name there: certificates made for the occasion.
+struct WithCertificates;
+
+impl Files for WithCertificates {
+    fn read(&mut self, path: &Path) -> io::Result<Vec<u8>> {
+        let Some(name) = path.strip_prefix(root().join("config/tls")).ok().and_then(Path::to_str) else {
+            return Disk.read(path);
+        };
+        static MADE: OnceLock<[String; 3]> = OnceLock::new();
+        let [certificate, key, revoked] = MADE.get_or_init(made);
+        match name {
+            "host.pem" | "clients.pem" => Ok(certificate.clone().into()),
+            "host.key" => Ok(key.clone().into()),
+            "revoked.pem" => Ok(revoked.clone().into()),
+            "tickets.key" => Ok(vec![7; 80]),
+            "ocsp.der" => Ok(vec![0x30, 0]),
+            _ => Disk.read(path),
+        }
+    }
+
+    fn glob(&mut self, pattern: &str) -> io::Result<Vec<PathBuf>> {
+        Disk.glob(pattern)
+    }
+
+    fn resolve(&mut self, host: &str) -> io::Result<Vec<IpAddr>> {
+        Disk.resolve(host)
+    }
+}
+
+/// An authority's certificate, its key, and what it revoked, in PEM.
+fn made() -> [String; 3] {
+    let mut params = rcgen::CertificateParams::new(vec!["example.com".to_owned()]).expect("a name");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let certificate = params.self_signed(&key).expect("a certificate").pem();
+    let text = key.serialize_pem();
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: rcgen::date_time_ymd(2026, 1, 1),
+        next_update: rcgen::date_time_ymd(2036, 1, 1),
+        crl_number: vec![1].into(),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    let revoked = list.signed_by(&rcgen::Issuer::new(params, key)).expect("a list").pem();
+    [certificate, text, revoked.expect("a list")]
+}
+
 fn example(path: &str) -> Result<Loaded, Diagnostic> {
     let origin = Origin {
         conf: root().join(path),
@@ -309,7 +361,7 @@ fn example(path: &str) -> Result<Loaded, Diagnostic> {
         globals: String::new(),
         error_log: None,
     };
-    features::load(&origin, &mut Disk)
+    features::load(&origin, &mut WithCertificates)
 }
 
 /// The page that `scripts/supported` writes.

@@ -78,6 +78,7 @@ pub fn with_exchange<T>(plan: &Plan, location: &str, look: impl FnOnce(&mut Exch
     let connection = Connection {
         number: 1,
         stream: Default::default(),
+        tls: Default::default(),
         nodelay: Default::default(),
         accepted_from: Some(([192, 0, 2, 7], 50_000).into()),
         proxied: Default::default(),

@@ -24,6 +24,7 @@ pub mod resolver;
 pub mod rewrite;
 pub mod secure_link;
 pub mod split_clients;
+pub mod ssl;
 pub mod static_files;
 pub mod stub_status;
 pub mod sub_filter;
@@ -52,6 +53,7 @@ pub const ALL: &[&Feature] = &[
     &secure_link::FEATURE,
     &upstream::FEATURE,
     &resolver::FEATURE,
+    &ssl::FEATURE,
     // Before all that judges by an address.
     &realip::FEATURE,
     &rewrite::FEATURE,
@@ -159,10 +161,15 @@ const OPTIONAL_MODULES: &[&str] = &[
     "http_auth_request",
     "http_gunzip",
     "http_gzip_static",
+<<<<<<< HEAD
     "http_random_index",
     "http_realip",
     "http_secure_link",
     "http_stub_status",
+=======
+    "http_realip",
+    "http_ssl",
+>>>>>>> b45c8ca (Clients are served over TLS, by rustls and AWS-LC)
     "http_sub",
 ];
 

@@ -89,6 +89,7 @@ impl Bench {
         runtime::run(Driver::Epoll, async {
             let connection = Connection {
                 stream: Default::default(),
+                tls: Default::default(),
                 nodelay: Default::default(),
                 number: 1,
                 accepted_from: Some(([127, 0, 0, 1], 50_000).into()),

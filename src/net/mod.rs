@@ -20,3 +20,4 @@ pub mod symlinks;
 pub mod syslog;
 pub mod temp_file;
 pub mod timezone;
+pub mod tls;

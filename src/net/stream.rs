@@ -1,7 +1,9 @@
-//! A connected socket of a shard: TCP or Unix, with the reads and writes the data plane needs.
+//! A connected socket of a shard: TCP or Unix, or TLS over one of those, with the reads and writes the
+//! data plane needs.
 
 use crate::base::buffer::Buffer;
 use crate::base::clock;
+use crate::net::tls::Session;
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::{TcpStream, UnixStream};
@@ -33,6 +35,8 @@ impl WeakStream {
 enum Socket {
     Tcp(UnsafeCell<TcpStream>),
     Unix(UnsafeCell<UnixStream>),
+    /// Boxed, so that the others do not carry room for it.
+    Tls(Box<Session>),
 }
 
 /// What a look at a connection that should be quiet found.
@@ -114,6 +118,8 @@ impl Stream {
             Socket::Tcp(tcp) => unsafe { &mut *tcp.get() }.read(Tail(buffer)).await,
             // SAFETY: as above, for UnixStream.
             Socket::Unix(unix) => unsafe { &mut *unix.get() }.read(Tail(buffer)).await,
+            // Boxed, so that the reads of plain sockets do not carry room for it.
+            Socket::Tls(session) => return Box::pin(session.read(buffer)).await,
         };
         clock::tick();
         (result, buffer)
@@ -140,6 +146,7 @@ impl Stream {
             Socket::Tcp(tcp) => unsafe { &mut *tcp.get() }.write(Filled(buffer)).await,
             // SAFETY: as above.
             Socket::Unix(unix) => unsafe { &mut *unix.get() }.write(Filled(buffer)).await,
+            Socket::Tls(session) => return Box::pin(session.write(buffer)).await,
         };
         clock::tick();
         (result, buffer)
@@ -154,6 +161,7 @@ impl Stream {
             Socket::Tcp(tcp) => unsafe { &*tcp.get() }.readable(false).await,
             // SAFETY: as above.
             Socket::Unix(unix) => unsafe { &*unix.get() }.readable(false).await,
+            Socket::Tls(session) => return Box::pin(session.readable()).await,
         };
         clock::tick();
         ready
@@ -169,17 +177,21 @@ impl Stream {
             Socket::Tcp(tcp) => unsafe { &*tcp.get() }.writable(false).await,
             // SAFETY: as above.
             Socket::Unix(unix) => unsafe { &*unix.get() }.writable(false).await,
+            Socket::Tls(session) => return Box::pin(session.below().writable()).await,
         };
         clock::tick();
         ready
     }
 
     /// Has the kernel send a part of a file, as much as the socket takes without waiting (sendfile(2));
-    /// 0 at the end of the file. Nothing else may be under way on the socket.
+    /// 0 at the end of the file. Nothing else may be under way on the socket, and it is none of TLS.
     ///
     /// # Errors
     /// `WouldBlock` when the socket takes nothing; else sendfile(2)'s.
     pub fn send_file_now(&self, file: impl AsFd, mut offset: u64, len: usize) -> io::Result<usize> {
+        if self.is_encrypted() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         // io_uring waits for a socket only if that blocks; this call must not wait.
         let blocking = !monoio::utils::is_legacy();
         if blocking {
@@ -194,6 +206,9 @@ impl Stream {
 
     /// Looks, without waiting, at a connection that should be quiet.
     pub fn quiet(&self) -> Quiet {
+        if let Socket::Tls(session) = &*self.0 {
+            return session.quiet();
+        }
         let mut byte = [0u8; 1];
         match rustix::net::recv(self.fd(), &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
             Ok((0, _)) => Quiet::Closed,
@@ -214,6 +229,9 @@ impl Stream {
 
     /// Reads what is there, without waiting, and throws it away; `None` when the peer is done.
     pub fn discard(&self, scratch: &mut [u8]) -> Option<usize> {
+        if let Socket::Tls(session) = &*self.0 {
+            return session.discard(scratch);
+        }
         match rustix::net::recv(self.fd(), scratch, RecvFlags::DONTWAIT) {
             Ok((0, _)) => None,
             Ok((n, _)) => Some(n),
@@ -227,6 +245,9 @@ impl Stream {
     /// # Errors
     /// `WouldBlock` when nothing is there; else recv(2)'s.
     pub fn read_now(&self, buffer: &mut Buffer) -> io::Result<usize> {
+        if let Socket::Tls(session) = &*self.0 {
+            return session.read_now(buffer);
+        }
         let (read, _) = rustix::net::recv(self.fd(), buffer.spare(), RecvFlags::DONTWAIT)?;
         buffer.advance(read);
         Ok(read)
@@ -234,12 +255,31 @@ impl Stream {
 
     /// Sends what fits of a few last bytes without waiting (`100 Continue`, a refusal on the way out).
     pub fn send_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        if let Socket::Tls(session) = &*self.0 {
+            return session.send_now(bytes);
+        }
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         rustix::net::send(self.fd(), bytes, flags).map_err(io::Error::from)
     }
 
-    /// Tells the peer that nothing more comes (FIN).
+    /// Whether what is written is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(&*self.0, Socket::Tls(_))
+    }
+
+    /// Makes the closing of this socket one that a peer does not take for the end of all there was: under
+    /// TLS nothing is said of an end then (RFC 8446, 6.1).
+    pub fn end_silently(&self) {
+        if let Socket::Tls(session) = &*self.0 {
+            session.end_silently();
+        }
+    }
+
+    /// Tells the peer that nothing more comes (FIN, under TLS behind a `close_notify`).
     pub fn shutdown_write(&self) {
+        if let Socket::Tls(session) = &*self.0 {
+            session.shutdown_write();
+        }
         // The peer may be gone already; then there is no one to tell.
         let _ = rustix::net::shutdown(self.fd(), Shutdown::Write);
     }
@@ -251,12 +291,13 @@ impl Stream {
 
     /// Makes the closing of this socket a reset (`reset_timedout_connection`).
     pub fn reset_on_close(&self) {
+        self.end_silently();
         let _ = sockopt::set_socket_linger(self.fd(), Some(Duration::ZERO));
     }
 
     /// Sets TCP_NODELAY; nothing for a Unix socket.
     pub fn set_nodelay(&self) {
-        if matches!(&*self.0, Socket::Tcp(_)) {
+        if matches!(&*self.socket().0, Socket::Tcp(_)) {
             let _ = sockopt::set_tcp_nodelay(self.fd(), true);
         }
     }
@@ -294,6 +335,14 @@ impl Stream {
         })
     }
 
+    /// The socket itself, whatever is spoken over it.
+    fn socket(&self) -> &Stream {
+        match &*self.0 {
+            Socket::Tls(session) => session.below(),
+            _ => self,
+        }
+    }
+
     /// The descriptor, for system calls that do not wait.
     pub fn fd(&self) -> BorrowedFd<'_> {
         let raw = match &*self.0 {
@@ -301,6 +350,7 @@ impl Stream {
             Socket::Tcp(tcp) => unsafe { &*tcp.get() }.as_raw_fd(),
             // SAFETY: as above.
             Socket::Unix(unix) => unsafe { &*unix.get() }.as_raw_fd(),
+            Socket::Tls(session) => return session.below().fd(),
         };
         // SAFETY: the descriptor is open as long as `self` is, and the result borrows `self`.
         unsafe { BorrowedFd::borrow_raw(raw) }
@@ -310,6 +360,12 @@ impl Stream {
 impl From<TcpStream> for Stream {
     fn from(tcp: TcpStream) -> Stream {
         Stream(Rc::new(Socket::Tcp(UnsafeCell::new(tcp))))
+    }
+}
+
+impl From<Session> for Stream {
+    fn from(session: Session) -> Stream {
+        Stream(Rc::new(Socket::Tls(Box::new(session))))
     }
 }
 

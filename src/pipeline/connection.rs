@@ -3,14 +3,17 @@
 use crate::base::address::Address;
 use crate::http::proxy_protocol::Header;
 use crate::net::stream::{Stream, WeakStream};
+use crate::net::tls::handshake::Facts;
 use std::cell::{Cell, OnceCell};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 /// A client's connection.
 pub struct Connection {
-    /// Its socket, which these facts may outlive.
-    pub stream: WeakStream,
+    /// What requests come by, once they can, and which these facts may outlive.
+    pub stream: OnceCell<WeakStream>,
+    /// Its TLS session, where it has one.
+    pub tls: OnceCell<Box<Facts>>,
     /// TCP_NODELAY is set, or not wanted (`tcp_nodelay off`).
     pub nodelay: Cell<bool>,
     /// Its number in this worker, as logs show it (`*17`).
@@ -44,6 +47,16 @@ pub enum Life {
 }
 
 impl Connection {
+    /// What requests come by, as long as it is open.
+    pub fn client(&self) -> Option<Stream> {
+        self.stream.get().and_then(WeakStream::upgrade)
+    }
+
+    /// Whether it is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.get().is_some()
+    }
+
     /// Sets TCP_NODELAY, once. As in nginx that waits until the connection is kept alive or an
     /// answer takes several sends: one send leaves at once anyway.
     pub fn set_nodelay(&self, stream: &Stream) {

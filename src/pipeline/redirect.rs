@@ -8,6 +8,9 @@ use std::net::IpAddr;
 /// The port that the scheme of a plain connection implies.
 const HTTP_PORT: u16 = 80;
 
+/// That of an encrypted one.
+const HTTPS_PORT: u16 = 443;
+
 /// Appends the value of `Location` for `path`, which is escaped already and may have arguments. A
 /// path that does not begin with `/` is a URL, and stays as it is.
 pub fn location(x: &Exchange, path: &[u8], out: &mut Vec<u8>) {
@@ -16,7 +19,8 @@ pub fn location(x: &Exchange, path: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(path);
         return;
     }
-    out.extend_from_slice(b"http://");
+    let is_encrypted = x.connection.is_encrypted();
+    out.extend_from_slice(if is_encrypted { b"https://" } else { b"http://" });
     let name = settings.server.name.as_bytes();
     if settings.server_name_in_redirect && !name.is_empty() {
         out.extend_from_slice(name);
@@ -26,7 +30,7 @@ pub fn location(x: &Exchange, path: &[u8], out: &mut Vec<u8>) {
         push_local(&x.connection.local, out);
     }
     let port = x.connection.local_port();
-    if settings.port_in_redirect && port != 0 && port != HTTP_PORT {
+    if settings.port_in_redirect && port != 0 && port != if is_encrypted { HTTPS_PORT } else { HTTP_PORT } {
         out.push(b':');
         push_decimal(out, u64::from(port));
     }

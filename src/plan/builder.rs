@@ -1,7 +1,7 @@
 //! What a feature compiles with: it turns words into templates, patterns and paths, and puts steps
 //! into the location that is open.
 
-use super::{LocationId, Origin, Worker};
+use super::{LocationId, Origin, ServerTls, Worker};
 use crate::base::process_settings::Level;
 use crate::bridge::zone::ZoneSpec;
 use crate::conf::{Diagnostic, Directive, Files, Sources, Word};
@@ -16,6 +16,7 @@ use ahash::{AHashMap, AHashSet};
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub struct Builder<'a> {
     pub(super) locations: Vec<Arc<Settings>>,
     open: Option<Settings>,
     server: Option<Arc<ServerFacts>>,
+    pub(super) tls: ServerTls,
     set_names: Arc<SetNames>,
     set_places: HashMap<usize, SetName>,
 }
@@ -88,6 +90,7 @@ impl<'a> Builder<'a> {
             locations: Vec::new(),
             open: None,
             server: None,
+            tls: ServerTls::default(),
             set_names: Arc::default(),
             set_places: HashMap::new(),
         }
@@ -126,6 +129,18 @@ impl<'a> Builder<'a> {
     pub fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, &'static str> {
         let found = self.files.as_ref().map(|files| files.borrow_mut().resolve(host));
         found.and_then(Result::ok).ok_or("host not found")
+    }
+
+    /// The bytes of a file that the configuration names. The master reads it, which may be root; the
+    /// worker gets what that read.
+    ///
+    /// # Errors
+    /// What opening or reading it gave.
+    pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        match &self.files {
+            Some(files) => files.borrow_mut().read(path),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     /// Says something that does not stop a start; once, however many locations it holds for.
@@ -467,6 +482,11 @@ impl<'a> Builder<'a> {
     /// Begins a server.
     pub fn begin_server(&mut self, facts: ServerFacts) {
         self.server = Some(Arc::new(facts));
+    }
+
+    /// Says what the server that is open does about TLS.
+    pub fn server_tls(&mut self, tls: ServerTls) {
+        self.tls = tls;
     }
 
     /// Adds a step that never waits.

@@ -6,9 +6,9 @@ use super::feature::Feature;
 use super::listen::{self, AddressSites};
 use super::names;
 use super::router::{Name, Router};
-use super::{LocationId, Origin, Plan, Server};
-use crate::base::process_settings::{ErrorLog, LogTarget, ProcessSettings};
-use crate::conf::{Context, Diagnostic, Directive, Files, Scope, Sources, Word};
+use super::{Handshakes, LocationId, Origin, Plan, Server};
+use crate::base::process_settings::{ErrorLog, Level, LogTarget, ProcessSettings};
+use crate::conf::{Context, Diagnostic, Directive, Files, Place, Scope, Sources, Word};
 use std::sync::Arc;
 
 /// How deep locations may be nested; nginx sets no bound, a stack does.
@@ -43,10 +43,12 @@ pub fn compile(
         for feature in features {
             (feature.http)(&scope, &mut b)?;
         }
-        let mut gather = Gather { features, sites: &mut sites, servers: &mut servers, notices };
+        let mut gather =
+            Gather { features, sites: &mut sites, servers: &mut servers, blocks: Vec::new(), notices };
         for server in scope.here("server") {
             gather.server(&scope.child(server, Context::SERVER), server, &mut b)?;
         }
+        gather.certificates(sources)?;
     }
     for feature in features {
         (feature.end)(&mut b);
@@ -82,6 +84,8 @@ struct Gather<'g> {
     features: &'g [&'static Feature],
     sites: &'g mut Vec<AddressSites>,
     servers: &'g mut Vec<Server>,
+    /// Where each begins, and the addresses it listens on.
+    blocks: Vec<(Place, Vec<usize>)>,
     notices: &'g mut Vec<Diagnostic>,
 }
 
@@ -97,7 +101,9 @@ impl Gather<'_> {
         let own = self.location(scope, b)?;
         let mut named = ahash::AHashMap::new();
         let router = self.locations(scope, Some(&mut named), 0, b)?;
-        self.servers.push(Server { own, router, named });
+        let tls = std::mem::take(&mut b.tls);
+        self.servers.push(Server { own, router, named, tls });
+        self.blocks.push((block.place, places.clone()));
         for (name, word) in server_names(scope, b)? {
             for &place in &places {
                 let site = &mut self.sites[place];
@@ -112,6 +118,34 @@ impl Gather<'_> {
             for &place in &places {
                 // A server without a name is the one without a name: `server_name ""`.
                 self.sites[place].names.insert(&names::Name::Exact(String::new()), number);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to it that where TLS is spoken there is a certificate: the default server's, or, if that
+    /// refuses handshakes, all others'.
+    fn certificates(&self, sources: &Sources) -> Result<(), Diagnostic> {
+        let missing = |server: usize| {
+            let place = self.blocks[server].0;
+            let (file, line) = (sources.path(place.file).display(), place.line);
+            let message = format!(
+                "no \"ssl_certificate\" is defined for the \"listen ... ssl\" directive in {file}:{line}"
+            );
+            Err(Diagnostic::new(Level::Emerg, message))
+        };
+        for (place, site) in self.sites.iter().enumerate().filter(|(_, site)| site.names.tls) {
+            let first = site.names.default_server;
+            match self.servers[first].tls.handshakes {
+                Some(Handshakes::Serve(_)) => continue,
+                Some(Handshakes::Reject) => {}
+                None => return missing(first),
+            }
+            let here = (0..self.servers.len()).filter(|server| self.blocks[*server].1.contains(&place));
+            for server in here {
+                if self.servers[server].tls.handshakes.is_none() {
+                    return missing(server);
+                }
             }
         }
         Ok(())

@@ -17,6 +17,8 @@ pub struct ListenLine {
     pub default_server: bool,
     /// `proxy_protocol`.
     pub proxy_protocol: bool,
+    /// `ssl`.
+    pub tls: bool,
     /// The socket's options; `None` when the line sets none.
     pub options: Option<ListenOptions>,
 }
@@ -30,7 +32,8 @@ pub fn parse(b: &Builder<'_>, directive: &Directive) -> Result<ListenLine, Diagn
         return Err(b.directive_error(directive, "invalid number of arguments in \"listen\" directive"));
     };
     let addresses = addresses(b, first)?;
-    let mut line = ListenLine { addresses, default_server: false, proxy_protocol: false, options: None };
+    let mut line =
+        ListenLine { addresses, default_server: false, proxy_protocol: false, tls: false, options: None };
     for word in &directive.args[1..] {
         option(b, &mut line, word)?;
     }
@@ -99,8 +102,11 @@ fn option(b: &Builder<'_>, line: &mut ListenLine, word: &Word) -> Result<(), Dia
         line.proxy_protocol = true;
         return Ok(());
     }
+    if text == "ssl" {
+        line.tls = true;
+        return Ok(());
+    }
     let missing = match name {
-        "ssl" => Some("TLS is not built yet"),
         "http2" => Some("HTTP/2 is not built yet"),
         "quic" | "http3" => Some("HTTP/3 is not built yet"),
         "setfib" | "accept_filter" => Some("it exists on FreeBSD only"),
@@ -190,19 +196,21 @@ pub struct AddressSites {
 #[derive(Default)]
 struct Protocols {
     /// What the line before said; `None` when there was only one.
-    before: Option<bool>,
+    before: Option<u8>,
     changed: bool,
 }
 
 impl Protocols {
-    /// Takes one more line into account, `said` by those before it together; true when it contradicts
-    /// them. `options` are those of the line, `given` those of the address.
-    fn contradicts(&mut self, said: bool, line: bool, options: bool, given: bool) -> bool {
+    /// Takes one more line into account, `said` by those before it together, a bit for each protocol;
+    /// true when it contradicts them. `options` are those of the line, `given` those of the address.
+    fn contradicts(&mut self, said: u8, line: u8, options: bool, given: bool) -> bool {
         let differs = self.before.is_some_and(|before| before != line);
-        let (before, contradicts) = match (said, line) {
-            (false, true) => (said, given && !options || self.changed),
-            (true, false) => (line, options || differs),
-            _ => (line, options && self.changed || differs),
+        let (before, contradicts) = match line {
+            _ if said == line => (line, options && self.changed || differs),
+            _ if said & line == said => (said, given && !options || self.changed),
+            _ if said & line == line => (line, options || differs),
+            // Each has something that the other has not.
+            _ => (line, true),
         };
         self.before = Some(before);
         self.changed |= said != line;
@@ -231,6 +239,7 @@ pub fn add(
             None => {
                 let mut names = Names::new(server);
                 names.proxy_protocol = line.proxy_protocol;
+                names.tls = line.tls;
                 sites.push(AddressSites {
                     listen: Listen { address: address.clone(), options: ListenOptions::default() },
                     options_given: false,
@@ -257,11 +266,14 @@ pub fn add(
             site.names.default_server = server;
         }
         if known.is_some() {
-            let (said, options) = (site.names.proxy_protocol, line.options.is_some());
-            if site.protocols.contradicts(said, line.proxy_protocol, options, site.options_given) {
+            let bits = |proxy: bool, tls: bool| u8::from(proxy) | u8::from(tls) << 1;
+            let (said, options) = (bits(site.names.proxy_protocol, site.names.tls), line.options.is_some());
+            let says = bits(line.proxy_protocol, line.tls);
+            if site.protocols.contradicts(said, says, options, site.options_given) {
                 warnings.push(format!("protocol options redefined for {address}"));
             }
             site.names.proxy_protocol |= line.proxy_protocol;
+            site.names.tls |= line.tls;
         }
         places.push(place);
     }
@@ -312,12 +324,13 @@ mod tests {
     fn protocols_of_one_address() {
         // The lines in order, each with whether it gives options; and which of them are warned of.
         let warned = |lines: &[(bool, bool)]| {
-            let (mut protocols, mut said, mut given) = (Protocols::default(), lines[0].0, lines[0].1);
+            let (mut protocols, mut said, mut given) =
+                (Protocols::default(), u8::from(lines[0].0), lines[0].1);
             let mut contradicts = vec![false];
             for &(line, options) in &lines[1..] {
                 given |= options;
-                contradicts.push(protocols.contradicts(said, line, options, given));
-                said |= line;
+                contradicts.push(protocols.contradicts(said, u8::from(line), options, given));
+                said |= u8::from(line);
             }
             contradicts
         };

@@ -12,6 +12,8 @@ use crate::base::process_settings::ProcessSettings;
 use crate::bridge::zone::ZoneSpec;
 use crate::conf::{Diagnostic, Sources};
 use crate::net::error_log::ErrorLog;
+use crate::net::tls::server::TlsServer;
+use crate::net::tls::verify::Mode;
 use crate::pipeline::local::Layout;
 use crate::pipeline::settings::Settings;
 use std::path::PathBuf;
@@ -128,6 +130,26 @@ pub struct Server {
     pub router: router::Router,
     /// Its named locations, without `@`.
     pub named: ahash::AHashMap<Box<str>, LocationId>,
+    /// What it says of TLS.
+    pub tls: ServerTls,
+}
+
+/// What a server says of TLS, wherever it listens.
+#[derive(Clone, Default)]
+pub struct ServerTls {
+    /// What it does with handshakes; `None` when it has no certificate.
+    pub handshakes: Option<Handshakes>,
+    /// `ssl_verify_client`, where it is not off.
+    pub verify: Option<Mode>,
+}
+
+/// What a server does with handshakes.
+#[derive(Clone)]
+pub enum Handshakes {
+    /// It has certificates.
+    Serve(TlsServer),
+    /// It refuses them (`ssl_reject_handshake`).
+    Reject,
 }
 
 impl Plan {

@@ -3,6 +3,7 @@
 //! default server.
 
 use crate::pipeline::exchange::Exchange;
+use crate::pipeline::pattern::Groups;
 use crate::pipeline::settings::PlacedPattern;
 use ahash::AHashMap;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use std::sync::Arc;
 pub struct Names {
     /// Connections to the address begin with a header of the PROXY protocol.
     pub proxy_protocol: bool,
+    /// They begin with a TLS handshake then.
+    pub tls: bool,
     /// The server that takes what no name takes.
     pub default_server: usize,
     exact: AHashMap<Box<[u8]>, usize>,
@@ -87,6 +90,17 @@ impl Names {
             }
         }
         self.default_server
+    }
+
+    /// The server that has a name for `host`, before there is a request; `None` if none has.
+    pub fn known(&self, host: &[u8]) -> Option<usize> {
+        if host.is_empty() {
+            return None;
+        }
+        let matches =
+            |placed: &PlacedPattern| placed.pattern.matches(host, &mut Groups::default()).unwrap_or(false);
+        let by_regex = || self.regexes.iter().find(|(placed, _)| matches(placed)).map(|(_, server)| *server);
+        self.exact.get(host).copied().or_else(|| self.wildcard(host)).or_else(by_regex)
     }
 
     fn wildcard(&self, host: &[u8]) -> Option<usize> {

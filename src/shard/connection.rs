@@ -4,6 +4,7 @@ use super::core::{Open, Shard, next_connection};
 use super::proxied;
 use super::request::{After, Arrived, serve};
 use super::term::while_it_lasts;
+use super::tls;
 use crate::base::address::Address;
 use crate::base::buffer::Buffer;
 use crate::base::clock;
@@ -31,9 +32,10 @@ pub struct Accepted {
 
 /// Serves a connection to its end.
 pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
-    let Accepted { stream, peer, listen, site } = accepted;
+    let Accepted { mut stream, peer, listen, site } = accepted;
     let connection = Rc::new(Connection {
-        stream: stream.downgrade(),
+        stream: Default::default(),
+        tls: Default::default(),
         nodelay: Cell::new(false),
         number: next_connection(),
         accepted_from: peer,
@@ -45,12 +47,12 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
         life: Default::default(),
     });
     let enrolled = shard.roll.enrol(&stream, &connection).await;
-    let (mut wait, is_proxied) = {
+    let (mut wait, is_proxied, is_tls) = {
         let generation = shard.generation();
         let server = first_server(&generation, site, &connection.local);
         let settings = &generation.here(server).settings;
         let names = generation.plan.sites[site].names_at(&connection.local);
-        (settings.server.client_header_timeout, names.proxy_protocol)
+        (settings.server.client_header_timeout, names.proxy_protocol, names.tls)
     };
     // Whoever has asked nothing yet may have the first request on its way: as in nginx the end of the
     // shard does not close it before its time is up.
@@ -68,6 +70,19 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
             }
         }
     }
+    if is_tls {
+        // Boxed as well: what a handshake needs is not there when it is over.
+        let begun = Box::pin(tls::begin(&shard, &connection, &stream, &listen, wait, &mut alarm, ahead));
+        match begun.await {
+            Some((encrypted, rest)) => (stream, ahead) = (encrypted, rest),
+            None => {
+                drop((enrolled, open));
+                return;
+            }
+        }
+    }
+    // Nobody has set it before.
+    let _ = connection.stream.set(stream.downgrade());
     loop {
         // What came with the header of a proxy is no second request.
         let pipelined = !ahead.is_empty() && connection.requests.get() > 0;

@@ -414,9 +414,9 @@ async fn pass_time(stream: &Stream, time: Duration, is_watched: bool) -> bool {
 }
 
 impl Sink<'_> {
-    /// Whether bytes go out as they are, as fast as the client takes them.
+    /// Whether bytes go out as they are, as fast as the client takes them, and may be the kernel's.
     pub(super) fn is_plain(&self) -> bool {
-        !self.chunked && self.pace.is_none()
+        !self.chunked && self.pace.is_none() && !self.stream.is_encrypted()
     }
 
     /// Queues bytes as they are.

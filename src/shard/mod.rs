@@ -16,6 +16,7 @@ mod proxied;
 mod request;
 mod spool;
 mod term;
+mod tls;
 mod tunnel;
 mod walk;
 

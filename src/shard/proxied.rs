@@ -67,6 +67,18 @@ pub(super) async fn read_header(
 
 /// Writes a line with nginx's facts behind it: there is no request yet.
 fn log(shard: &Rc<Shard>, connection: &Connection, listen: &Address, level: Level, message: &str) {
+    log_while(shard, connection, listen, level, message, "reading PROXY protocol");
+}
+
+/// The same, saying what was being done.
+pub(super) fn log_while(
+    shard: &Rc<Shard>,
+    connection: &Connection,
+    listen: &Address,
+    level: Level,
+    message: &str,
+    action: &str,
+) {
     let generation = shard.generation();
     let site = generation.plan.listens.iter().position(|known| known.address == *listen);
     let log = match site {
@@ -76,7 +88,6 @@ fn log(shard: &Rc<Shard>, connection: &Connection, listen: &Address, level: Leve
     let mut client = Vec::new();
     push_peer(&mut client, connection.accepted_from);
     let client = String::from_utf8_lossy(&client);
-    let line =
-        one_line(format!("{message} while reading PROXY protocol, client: {client}, server: {listen}"));
+    let line = one_line(format!("{message} while {action}, client: {client}, server: {listen}"));
     log.write(level, Some(connection.number), format_args!("{line}"));
 }

@@ -5,6 +5,7 @@ use super::core::Shard;
 use super::deliver::{self, Sent};
 use super::drain;
 use super::generation::Generation;
+use super::tls;
 use super::walk;
 use crate::base::address::Address;
 use crate::base::buffer::Buffer;
@@ -129,6 +130,7 @@ async fn finish(shard: &Rc<Shard>, x: &mut Exchange, stream: &Stream, sent: Sent
     let settings = &x.here.settings;
     match sent {
         Sent::Cut { reset } => {
+            stream.end_silently();
             if reset {
                 stream.reset_on_close();
             }
@@ -313,6 +315,9 @@ fn begin(generation: &Rc<Generation>, site: usize, x: &mut Exchange, stream: &St
             x.head_refused = true;
             return Err(400);
         }
+    }
+    if names.tls {
+        tls::admit(x, &generation.plan.servers[server].tls)?;
     }
     // What the location says about it comes when it is found.
     x.keep_alive = x.head.keep_alive;

@@ -208,7 +208,7 @@ async fn unauthorized(x: &mut Exchange) -> Flow {
 fn pause<'a>(x: &'a mut Exchange, time: Duration, then: Flow) -> Pin<Box<dyn Future<Output = Flow> + 'a>> {
     Box::pin(async move {
         let until = clock::now() + time;
-        if let Some(client) = x.connection.stream.upgrade() {
+        if let Some(client) = x.connection.client() {
             match x.alarm.within(until, client.readable()).await {
                 Err(Elapsed) => return then,
                 Ok(_) if client.quiet() == Quiet::Closed => {

@@ -58,6 +58,7 @@ mod small_modules;
 mod static_files;
 mod syslog;
 mod timeouts;
+mod tls;
 mod try_files;
 mod upgrade;
 mod upstream_keepalive;

@@ -46,7 +46,7 @@ pub async fn pass(settings: &ProxySettings, x: &mut Exchange, input: &Buffer) ->
     if x.depth > 0 || x.version() < Version::Http11 || !wanted(settings, x) {
         return true;
     }
-    let Some(client) = x.connection.stream.upgrade() else { return false };
+    let Some(client) = x.connection.client() else { return false };
     let mut text = Vec::with_capacity(x.upstream_head.len);
     for field in &x.upstream_head.fields.list {
         let name = field.name.of(input.filled());

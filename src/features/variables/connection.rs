@@ -55,7 +55,7 @@ pub(crate) fn push_port(port: u16, out: &mut Vec<u8>) -> bool {
 
 /// Appends one figure of TCP_INFO; a Unix socket has none.
 fn tcpinfo(x: &Exchange, out: &mut Vec<u8>, figure: fn(&TcpInfo) -> u32) -> bool {
-    let info = x.connection.stream.upgrade().and_then(|stream| stream.tcp_info());
+    let info = x.connection.client().and_then(|stream| stream.tcp_info());
     if let Some(info) = &info {
         push_decimal(out, u64::from(figure(info)));
     }

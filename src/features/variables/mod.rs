@@ -59,7 +59,7 @@ const VARIABLES: &[VariableSpec] = &[
     one("is_request_port", request::is_port, "A colon if the host of the request names a port, else empty."),
     one("server_name", request::server_name, "The first name of the server that serves the request."),
     one("server_protocol", request::protocol, "The version of the request: `HTTP/1.0` or `HTTP/1.1`."),
-    one("scheme", request::scheme, "The scheme of the request: `http`."),
+    one("scheme", request::scheme, "The scheme of the request: `http` or `https`."),
     one("https", request::https, "`on` if the connection is encrypted, else empty."),
     one("request_id", request::id, "Sixteen random bytes in hexadecimal, the same throughout the request."),
     one("request_length", request::length, "Bytes of the request: request line, fields and body."),

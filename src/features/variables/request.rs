@@ -89,13 +89,13 @@ pub(super) fn protocol(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
     some(x.head.protocol.of(x.input.filled()), out)
 }
 
-pub(super) fn scheme(_: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
-    out.extend_from_slice(b"http");
+pub(super) fn scheme(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
+    out.extend_from_slice(if x.connection.is_encrypted() { b"https" } else { b"http" });
     true
 }
 
-pub(super) fn https(_: &Exchange, _: &str, _: &mut Vec<u8>) -> bool {
-    true
+pub(super) fn https(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
+    mark(x.connection.is_encrypted(), b"on", out)
 }
 
 pub(super) fn id(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {

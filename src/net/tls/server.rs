@@ -1,0 +1,201 @@
+//! What a server has for its handshakes, made from what the configuration said.
+
+use super::certificate::Certificate;
+use super::ciphers;
+use super::tickets::{Keys, Mark, Store, Stored, Tickets};
+use super::verify::{AnyClient, Clients};
+use ::aws_lc_rs::digest;
+use rustls::crypto::{CryptoProvider, SupportedKxGroup, WebPkiSupportedAlgorithms, aws_lc_rs};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, StoresServerSessions};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    DistinguishedName, ServerConfig, SignatureAlgorithm, SupportedCipherSuite, SupportedProtocolVersion,
+};
+use std::sync::Arc;
+
+/// Bytes that TLS adds to a record of TLS 1.3 beside its header are not counted by rustls; the header is.
+const RECORD_HEAD_BYTES: usize = 5;
+
+/// Sessions that a client of TLS 1.3 is given tickets for at a time, as OpenSSL does.
+const TICKETS: usize = 2;
+
+/// What a server has for its handshakes.
+#[derive(Clone)]
+pub struct TlsServer {
+    /// For rustls.
+    pub config: Arc<ServerConfig>,
+    /// Whose certificates it asks for; `None` for nobody's.
+    pub clients: Option<Arc<Clients>>,
+}
+
+/// What the configuration said.
+pub struct Recipe {
+    /// Chains with their keys.
+    pub pairs: Vec<CertifiedKey>,
+    /// TLS 1.2, TLS 1.3.
+    pub versions: (bool, bool),
+    /// Suites of TLS 1.2.
+    pub suites: Vec<SupportedCipherSuite>,
+    /// Groups of the key exchange.
+    pub groups: Vec<&'static dyn SupportedKxGroup>,
+    /// The order of suites is the server's.
+    pub prefers_own: bool,
+    /// The largest record, bytes.
+    pub record_bytes: usize,
+    /// Whose certificates are asked for.
+    pub clients: Option<Clients>,
+    /// The names of those that clients are told are trusted.
+    pub hints: Vec<DistinguishedName>,
+    /// What tickets are made with; `None` for no tickets.
+    pub tickets: Option<Keys>,
+    /// The store of sessions.
+    pub store: Option<Store>,
+    /// How long a session may go on, seconds.
+    pub session_s: u32,
+    /// What a session must share with another to go on there.
+    pub mark: Mark,
+}
+
+impl Recipe {
+    /// Makes it.
+    ///
+    /// # Errors
+    /// What rustls finds wrong: suites that go with no version.
+    pub fn make(self) -> Result<TlsServer, String> {
+        let mut versions: Vec<&'static SupportedProtocolVersion> = Vec::new();
+        let mut suites = Vec::new();
+        if self.versions.1 {
+            versions.push(&rustls::version::TLS13);
+            suites.extend_from_slice(ciphers::TLS13);
+        }
+        if self.versions.0 {
+            versions.push(&rustls::version::TLS12);
+            suites.extend(self.suites);
+        }
+        let provider =
+            CryptoProvider { cipher_suites: suites, kx_groups: self.groups, ..aws_lc_rs::default_provider() };
+        let algorithms = provider.signature_verification_algorithms;
+        let builder = ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&versions)
+            .map_err(|fault| fault.to_string())?;
+        let builder = match self.clients {
+            Some(_) => {
+                builder.with_client_cert_verifier(Arc::new(AnyClient { hints: self.hints, algorithms }))
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let mut config =
+            builder.with_cert_resolver(Arc::new(Pairs(self.pairs.into_iter().map(Arc::new).collect())));
+        config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec(), b"http/0.9".to_vec()];
+        config.ignore_client_order = self.prefers_own;
+        config.max_fragment_size = Some(self.record_bytes + RECORD_HEAD_BYTES);
+        config.send_tls13_tickets = TICKETS;
+        config.session_storage = match self.store {
+            Some(store) => Arc::new(Stored::new(store, self.mark, self.session_s)),
+            None => Arc::new(NoServerSessionStorage {}) as Arc<dyn StoresServerSessions>,
+        };
+        if let Some(keys) = self.tickets {
+            config.ticketer = Arc::new(Tickets::new(keys, self.mark, self.session_s));
+        }
+        Ok(TlsServer { config: Arc::new(config), clients: self.clients.map(Arc::new) })
+    }
+}
+
+/// The algorithms that signatures are verified with.
+pub fn algorithms() -> WebPkiSupportedAlgorithms {
+    aws_lc_rs::default_provider().signature_verification_algorithms
+}
+
+/// The certificates of a PEM file, in its order.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err("no certificate in it".to_owned()),
+        Ok(found) if found.iter().all(|one| Certificate::read(one).is_some()) => Ok(found),
+        Ok(_) => Err("a certificate in it cannot be read".to_owned()),
+        Err(fault) => Err(fault.to_string()),
+    }
+}
+
+/// The lists of revoked certificates in a PEM file.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn revocations(pem: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err("no list in it".to_owned()),
+        Ok(found) => Ok(found),
+        Err(fault) => Err(fault.to_string()),
+    }
+}
+
+/// Why a key cannot be used.
+pub enum KeyFault {
+    /// The file has none.
+    None(String),
+    /// It is encrypted.
+    Encrypted,
+    /// It is of a kind that is not here, or broken.
+    Unusable(String),
+    /// It is not that of the certificate.
+    Mismatch,
+}
+
+/// A chain with the key of its first certificate, from a PEM file.
+///
+/// # Errors
+/// What is wrong with the key.
+pub fn pair(chain: Vec<CertificateDer<'static>>, pem: &[u8]) -> Result<CertifiedKey, KeyFault> {
+    let text = String::from_utf8_lossy(pem);
+    if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
+        return Err(KeyFault::Encrypted);
+    }
+    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|fault| KeyFault::None(fault.to_string()))?;
+    let key =
+        aws_lc_rs::sign::any_supported_type(&key).map_err(|fault| KeyFault::Unusable(fault.to_string()))?;
+    // rustls would compare the two itself, but cannot read certificates of version 1.
+    let certified = chain.first().and_then(|first| Certificate::read(first)).map(|read| read.key);
+    if let (Some(own), Some(certified)) = (key.public_key(), certified)
+        && own.as_ref() != certified
+    {
+        return Err(KeyFault::Mismatch);
+    }
+    Ok(CertifiedKey::new(chain, key))
+}
+
+/// The names of certificates, for clients to choose by.
+pub fn names(certificates: &[CertificateDer<'_>]) -> Vec<DistinguishedName> {
+    let name =
+        |one: &CertificateDer<'_>| Some(DistinguishedName::in_sequence(Certificate::read(one)?.subject));
+    certificates.iter().filter_map(name).collect()
+}
+
+/// A digest of all that makes one server's sessions different from another's.
+pub fn mark<'p>(parts: impl Iterator<Item = &'p [u8]>) -> Mark {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part);
+    }
+    let mut mark = Mark::default();
+    mark.copy_from_slice(context.finish().as_ref());
+    mark
+}
+
+/// Chooses among the certificates of a server what the client can verify: ECDSA before RSA.
+#[derive(Debug)]
+struct Pairs(Vec<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Pairs {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let fits = |pair: &&Arc<CertifiedKey>| pair.key.choose_scheme(hello.signature_schemes()).is_some();
+        let is_rsa = |pair: &&Arc<CertifiedKey>| pair.key.algorithm() == SignatureAlgorithm::RSA;
+        self.0.iter().filter(fits).min_by_key(is_rsa).cloned()
+    }
+}

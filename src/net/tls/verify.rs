@@ -1,0 +1,291 @@
+//! Certificates of clients: whether their chains lead to somebody trusted (RFC 5280, 6). A handshake
+//! goes on with any certificate whose key the client holds; what its verification says is for the
+//! request, as in nginx.
+
+use super::certificate::Certificate;
+use crate::base::clock;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved, SignatureScheme};
+use std::time::Duration;
+use webpki::{
+    BorrowedCertRevocationList, CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage,
+    OwnedCertRevocationList, RawPublicKeyEntity, RevocationCheckDepth, RevocationOptionsBuilder,
+    UnknownStatusPolicy,
+};
+
+/// `ssl_verify_client`, where it is not off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A certificate, and a good one.
+    On,
+    /// None, or a good one.
+    Optional,
+    /// None, or any: whether it is trusted is said in a variable only.
+    OptionalNoCa,
+}
+
+/// What the verification of a client's certificate said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// There was none.
+    None,
+    /// It is trusted.
+    Trusted,
+    /// It is not: OpenSSL's number and words for the reason.
+    Failed(u16, &'static str),
+}
+
+/// The errors of OpenSSL that `optional_no_ca` lets pass: the issuer is not known.
+const UNKNOWN_ISSUER: [u16; 5] = [2, 18, 19, 20, 21];
+
+/// Who is trusted to say who clients are.
+pub struct Clients {
+    /// `ssl_verify_client`.
+    pub mode: Mode,
+    roots: Vec<CertificateDer<'static>>,
+    anchors: Vec<TrustAnchor<'static>>,
+    depth: usize,
+    revocations: Vec<CertRevocationList<'static>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Clients {
+    /// Trusts these roots, over at most `depth` certificates between one of them and a client's.
+    pub fn new(
+        mode: Mode,
+        roots: Vec<CertificateDer<'static>>,
+        depth: usize,
+        algorithms: WebPkiSupportedAlgorithms,
+    ) -> Clients {
+        let anchor =
+            |root: &CertificateDer<'_>| Some(webpki::anchor_from_trusted_cert(root).ok()?.to_owned());
+        let anchors = roots.iter().filter_map(anchor).collect();
+        Clients { mode, roots, anchors, depth, revocations: Vec::new(), algorithms }
+    }
+
+    /// Adds a list of certificates that were revoked; false if it is none.
+    #[must_use]
+    pub fn add_revocations(&mut self, der: &[u8]) -> bool {
+        let list = BorrowedCertRevocationList::from_der(der).and_then(|list| list.to_owned());
+        let owned = list.map(|list: OwnedCertRevocationList| CertRevocationList::from(list));
+        owned.map(|list| self.revocations.push(list)).is_ok()
+    }
+
+    /// Whether a client with this verdict may make requests.
+    ///
+    /// # Errors
+    /// The words for the log and nginx's status.
+    pub fn admit(mode: Mode, verdict: Verdict) -> Result<(), (String, u16)> {
+        match verdict {
+            Verdict::Trusted => Ok(()),
+            Verdict::None if mode != Mode::On => Ok(()),
+            Verdict::None => Err(("client sent no required SSL certificate".to_owned(), 496)),
+            Verdict::Failed(number, _) if mode == Mode::OptionalNoCa && UNKNOWN_ISSUER.contains(&number) => {
+                Ok(())
+            }
+            Verdict::Failed(number, words) => {
+                Err((format!("client SSL certificate verify error: ({number}:{words})"), 495))
+            }
+        }
+    }
+
+    /// Verifies what a client sent: its certificate first.
+    pub fn judge(&self, chain: &[CertificateDer<'_>]) -> Verdict {
+        let Some((leaf, between)) = chain.split_first() else { return Verdict::None };
+        let Some(read) = Certificate::read(leaf) else {
+            return Verdict::Failed(1, "unspecified certificate verification error");
+        };
+        let now = clock::unix_time(clock::now());
+        // One that is trusted itself needs nobody to vouch for it.
+        let is_root = read.is_self_issued() && self.roots.contains(leaf);
+        if (is_root || !read.has_version) && self.revocations.is_empty() {
+            return match is_root || self.is_issued_by_root(&read) {
+                true => in_time(&read, now),
+                false => unknown_issuer(&read, between),
+            };
+        }
+        match self.verify(leaf, between, now) {
+            Ok(()) => Verdict::Trusted,
+            Err(webpki::Error::UnknownIssuer) => unknown_issuer(&read, between),
+            Err(fault) => {
+                let (number, words) = openssl_words(&fault);
+                Verdict::Failed(number, words)
+            }
+        }
+    }
+
+    fn verify(
+        &self,
+        leaf: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        now: Duration,
+    ) -> Result<(), webpki::Error> {
+        let leaf = EndEntityCert::try_from(leaf)?;
+        // Certificates beside the roots may stand between: nginx trusts those of its files only.
+        let between: Vec<_> = between.iter().map(|one| CertificateDer::from(one.to_vec())).collect();
+        let lists: Vec<&CertRevocationList<'_>> = self.revocations.iter().collect();
+        let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
+            options
+                .with_depth(RevocationCheckDepth::Chain)
+                .with_status_policy(UnknownStatusPolicy::Deny)
+                .with_expiration_policy(ExpirationPolicy::Enforce)
+                .build()
+        });
+        let depth = self.depth;
+        let short = |path: &webpki::VerifiedPath<'_>| match path.intermediate_certificates().count() <= depth
+        {
+            true => Ok(()),
+            false => Err(webpki::Error::MaximumPathDepthExceeded),
+        };
+        let now = UnixTime::since_unix_epoch(now);
+        let usage = KeyUsage::client_auth();
+        let algorithms = self.algorithms.all;
+        leaf.verify_for_usage(algorithms, &self.anchors, &between, now, usage, revocation, Some(&short))
+            .map(|_| ())
+    }
+
+    /// For certificates of version 1, which webpki does not take: whether one of the roots signed it.
+    fn is_issued_by_root(&self, read: &Certificate<'_>) -> bool {
+        let roots = self.roots.iter().filter_map(|root| Certificate::read(root));
+        let issuers = roots.filter(|root| root.subject == read.issuer);
+        let signed = |issuer: Certificate<'_>| {
+            let key = SubjectPublicKeyInfoDer::from(issuer.key);
+            let Ok(key) = RawPublicKeyEntity::try_from(&key) else { return false };
+            let fits = |algorithm: &&&dyn rustls::pki_types::SignatureVerificationAlgorithm| {
+                algorithm.signature_alg_id().as_ref() == read.algorithm
+            };
+            let mut algorithms = self.algorithms.all.iter().filter(fits);
+            algorithms.any(|algorithm| key.verify_signature(*algorithm, read.signed, read.signature).is_ok())
+        };
+        issuers.into_iter().any(signed)
+    }
+}
+
+fn in_time(read: &Certificate<'_>, now: Duration) -> Verdict {
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    match now {
+        _ if now < read.from => Verdict::Failed(9, "certificate is not yet valid"),
+        _ if now > read.until => Verdict::Failed(10, "certificate has expired"),
+        _ => Verdict::Trusted,
+    }
+}
+
+fn unknown_issuer(read: &Certificate<'_>, between: &[CertificateDer<'_>]) -> Verdict {
+    let last = between.last().and_then(|last| Certificate::read(last));
+    match last {
+        None if read.is_self_issued() => Verdict::Failed(18, "self-signed certificate"),
+        None => Verdict::Failed(21, "unable to verify the first certificate"),
+        Some(last) if last.is_self_issued() => {
+            Verdict::Failed(19, "self-signed certificate in certificate chain")
+        }
+        Some(_) => Verdict::Failed(20, "unable to get local issuer certificate"),
+    }
+}
+
+/// OpenSSL's number and words for what webpki says (X509_verify_cert_error_string(3)).
+fn openssl_words(fault: &webpki::Error) -> (u16, &'static str) {
+    use webpki::Error as E;
+    match fault {
+        E::CertExpired { .. } => (10, "certificate has expired"),
+        E::CertNotValidYet { .. } => (9, "certificate is not yet valid"),
+        E::CertRevoked => (23, "certificate revoked"),
+        E::UnknownRevocationStatus => (3, "unable to get certificate CRL"),
+        E::CrlExpired { .. } => (12, "CRL has expired"),
+        E::InvalidCrlSignatureForPublicKey => (8, "CRL signature failure"),
+        E::InvalidSignatureForPublicKey => (7, "certificate signature failure"),
+        E::MaximumPathDepthExceeded => (22, "certificate chain too long"),
+        E::PathLenConstraintViolated => (25, "path length constraint exceeded"),
+        E::EndEntityUsedAsCa => (79, "invalid CA certificate"),
+        E::RequiredEkuNotFoundContext(_) | E::CaUsedAsEndEntity => (26, "unsuitable certificate purpose"),
+        E::NameConstraintViolation => (47, "permitted subtree violation"),
+        _ => (1, "unspecified certificate verification error"),
+    }
+}
+
+/// Lets a handshake go on with any certificate whose key the client holds.
+#[derive(Debug)]
+pub(super) struct AnyClient {
+    /// Who is said to be trusted, for the client to choose by.
+    pub hints: Vec<DistinguishedName>,
+    pub algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl AnyClient {
+    fn verify_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let unknown = PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme;
+        let (_, algorithms) =
+            self.algorithms.mapping.iter().find(|(scheme, _)| *scheme == signed.scheme).ok_or(unknown)?;
+        // From the certificate itself, since webpki takes none of version 1.
+        let read = Certificate::read(certificate).ok_or(rustls::CertificateError::BadEncoding)?;
+        let key = SubjectPublicKeyInfoDer::from(read.key);
+        let key = RawPublicKeyEntity::try_from(&key).map_err(|_| rustls::CertificateError::BadEncoding)?;
+        let is_right = |algorithm: &&dyn rustls::pki_types::SignatureVerificationAlgorithm| {
+            key.verify_signature(*algorithm, message, signed.signature()).is_ok()
+        };
+        match algorithms.iter().any(is_right) {
+            true => Ok(HandshakeSignatureValid::assertion()),
+            false => Err(rustls::CertificateError::BadSignature.into()),
+        }
+    }
+}
+
+impl ClientCertVerifier for AnyClient {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.hints
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verify_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        // RFC 8446, 4.2.3: PKCS #1 v1.5 and SHA-1 are for certificates only.
+        let is_for_handshakes = !matches!(
+            signed.scheme,
+            SignatureScheme::RSA_PKCS1_SHA1
+                | SignatureScheme::RSA_PKCS1_SHA256
+                | SignatureScheme::RSA_PKCS1_SHA384
+                | SignatureScheme::RSA_PKCS1_SHA512
+                | SignatureScheme::ECDSA_SHA1_Legacy
+        );
+        match is_for_handshakes {
+            true => self.verify_signature(message, certificate, signed),
+            false => Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into()),
+        }
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
