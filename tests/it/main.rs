@@ -59,6 +59,7 @@ mod static_files;
 mod syslog;
 mod timeouts;
 mod tls;
+mod tls_client;
 mod try_files;
 mod upgrade;
 mod upstream_keepalive;
