@@ -101,7 +101,7 @@ fn text(survey: &Survey) -> String {
             }
             Outcome::Works => {
                 counts[2] += 1;
-                match works.iter_mut().find(|(known, ..)| known == name) {
+                match works.iter_mut().find(|(known, ..)| *known == name) {
                     Some((_, _, more)) => *more += 1,
                     None => works.push((name, place, 0)),
                 }

@@ -161,15 +161,11 @@ const OPTIONAL_MODULES: &[&str] = &[
     "http_auth_request",
     "http_gunzip",
     "http_gzip_static",
-<<<<<<< HEAD
     "http_random_index",
     "http_realip",
     "http_secure_link",
-    "http_stub_status",
-=======
-    "http_realip",
     "http_ssl",
->>>>>>> b45c8ca (Clients are served over TLS, by rustls and AWS-LC)
+    "http_stub_status",
     "http_sub",
 ];
 
