@@ -7,6 +7,8 @@ const ONE: Arity = Arity::Exactly(1);
 const FLAG: Arity = Arity::Flag;
 
 const BOUNDED: &str = "one buffer of at most 64 KB is on its way to the client";
+/// `proxy_cache` itself is refused; these two stand in many files that have none, and mean nothing there.
+const NO_CACHE: &str = "it is about proxy_cache, and there is none";
 const NOT_BUILT: &str = "the module it belongs to is not built; nothing is written there";
 
 /// All of them.
@@ -32,6 +34,8 @@ pub const DIRECTIVES: &[D] = &[
     D::new("scgi_temp_path", HSL, Arity::Between(1, 4), "path [level1 [level2 [level3]]]", "scgi_temp", "A directory for temporary files.").accepted(NOT_BUILT),
     D::new("proxy_headers_hash_max_size", HSL, ONE, "size", "512", "The size of a table of nginx's.").accepted("the table grows as it must"),
     D::new("proxy_headers_hash_bucket_size", HSL, ONE, "size", "64", "The size of a table of nginx's.").accepted("the table grows as it must"),
+    D::new("proxy_cache_bypass", HSL, Arity::AtLeast(1), "string ...", "", "When an answer is not taken from the cache.").accepted(NO_CACHE).inherit(Inherit::Together),
+    D::new("proxy_no_cache", HSL, Arity::AtLeast(1), "string ...", "", "When an answer is not kept in the cache.").accepted(NO_CACHE).inherit(Inherit::Together),
     D::new("proxy_next_upstream", HSL, Arity::AtLeast(1), "error | timeout | invalid_header | http_500 | http_502 | http_503 | http_504 | http_403 | http_404 | http_429 | non_idempotent | off ...", "error timeout", "When the next server of the group is tried."),
     D::new("proxy_next_upstream_tries", HSL, ONE, "number", "0", "How many servers are tried; 0 for all."),
     D::new("proxy_next_upstream_timeout", HSL, ONE, "time", "0", "For how long another server may be tried; 0 for any time."),

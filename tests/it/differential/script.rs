@@ -152,6 +152,9 @@ fn whole(text: &str) -> String {
         "client_body_temp_path %%DIR%%/body; proxy_temp_path %%DIR%%/proxy; fastcgi_temp_path %%DIR%%/fastcgi; \
          uwsgi_temp_path %%DIR%%/uwsgi; scgi_temp_path %%DIR%%/scgi;\n{log}\naccess_log %%DIR%%/access.log difference;\n"
     );
+    // What NGINX speaks to upstreams by default depends on its version.
+    let own = text.starts_with("proxy_http_version") || text.contains("\n    proxy_http_version");
+    let frame = if own { frame } else { frame + "proxy_http_version 1.1;\n" };
     let main = "daemon off;\npid %%DIR%%/nginx.pid;\nerror_log %%DIR%%/error.log info;\n";
     if !text.lines().any(|line| line.starts_with("http {")) {
         return format!("{main}events {{}}\nhttp {{\n{frame}\n{text}\n}}\n");
