@@ -6,6 +6,7 @@ pub mod addition;
 pub mod auth_basic;
 pub mod auth_request;
 pub mod autoindex;
+pub mod browser;
 pub mod charset;
 pub mod core;
 pub mod empty_gif;
@@ -50,6 +51,7 @@ pub const ALL: &[&Feature] = &[
     &geo::FEATURE,
     &split_clients::FEATURE,
     &referer::FEATURE,
+    &browser::FEATURE,
     &secure_link::FEATURE,
     &upstream::FEATURE,
     &resolver::FEATURE,

@@ -9,7 +9,6 @@ const ACCESS: &str = "access control is not built yet";
 const ACME: &str = "automatic certificates are not built yet";
 const AUTH: &str = "authentication is not built yet";
 const BODY: &str = "changing the body of an answer is not built yet";
-const BROWSER: &str = "browser detection is not built yet";
 const CACHE: &str = "caching of answers is not built yet";
 const CHARSET: &str = "charset conversion is not built yet";
 const COMPRESSION: &str = "response compression is not built yet";
@@ -100,8 +99,6 @@ pub const REFUSED: &[Refused] = &[
     no("aio_write", "ngx_http_core_module", NOT_BUILT),
     no("alias", "ngx_http_core_module", NOT_BUILT),
     no("allow", "ngx_http_access_module", ACCESS),
-    no("ancient_browser", "ngx_http_browser_module", BROWSER),
-    no("ancient_browser_value", "ngx_http_browser_module", BROWSER),
     no("api", "ngx_http_api_module", STATUS),
     no("api_config_files", "Angie", STATUS),
     no("array_join", "array-var-nginx-module", SCRIPT),
@@ -611,8 +608,6 @@ pub const REFUSED: &[Refused] = &[
     no("min_delete_depth", "ngx_http_dav_module", DAV),
     no("mirror", "ngx_http_mirror_module", MIRROR),
     no("mirror_request_body", "ngx_http_mirror_module", MIRROR),
-    no("modern_browser", "ngx_http_browser_module", BROWSER),
-    no("modern_browser_value", "ngx_http_browser_module", BROWSER),
     no("modsecurity", "ModSecurity-nginx", WAF),
     no("modsecurity_rules", "ModSecurity-nginx", WAF),
     no("modsecurity_rules_file", "ModSecurity-nginx", WAF),

@@ -122,3 +122,35 @@ fn a_slow_mirror_holds_nobody_up() {
     eventually("the copy", || !copy.requests().is_empty());
     copy.release();
 }
+
+#[test]
+fn the_body_has_a_folder_whoever_answers() {
+    if !as_root("the master must be another than its worker") {
+        return;
+    }
+    let others = if program().is_octroi() {
+        ""
+    } else {
+        "proxy_temp_path %%DIR%%/proxy; fastcgi_temp_path %%DIR%%/fastcgi; uwsgi_temp_path %%DIR%%/uwsgi; scgi_temp_path %%DIR%%/scgi;"
+    };
+    let copy = Upstream::ok("copy");
+    let mut server = Setup::whole(&format!(
+        "daemon off; user nobody nogroup; pid %%DIR%%/nginx.pid; error_log %%DIR%%/error.log info; events {{ }} http {{ access_log off; {others}
+         client_body_buffer_size 1k; client_body_temp_path %%DIR%%/own/body; server {{ listen 127.0.0.1:%%PORT%%; root %%DIR%%;
+         location / {{ mirror /mirror; error_page 405 =200 /x; }} location = /x {{ mirror off; return 200 done; }}
+         location = /mirror {{ internal; client_body_temp_path %%DIR%%/own/other; proxy_pass http://%%COPY%%; }} }} }}"
+    ))
+    .put("COPY", copy.address())
+    .file("y", "")
+    .prepare();
+    // Only the master may write here.
+    std::fs::create_dir(server.path("own")).unwrap();
+    server.keep_root();
+    server.launch();
+    let body = "0123456789".repeat(10_000);
+    let head =
+        format!("POST /y HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    assert_eq!(server.ask(head + &body).text(), "done");
+    eventually("the copy", || !copy.requests().is_empty());
+    assert!(copy.requests().remove(0).text() == body);
+}

@@ -174,3 +174,43 @@ fn types_of_several_blocks() {
         "duplicate extension \"a\", content type: \"text/other\", previous content type: \"text/one\"";
     assert!(outcome.stderr.contains(warning), "{}", outcome.stderr);
 }
+
+#[test]
+fn browsers_are_modern_or_ancient() {
+    let server = Server::http(
+        "server { listen 127.0.0.1:%%PORT%%; add_header X-Is '$modern_browser|$ancient_browser|$msie';
+            location /none { return 204; }
+            location /some { modern_browser msie 6.0; modern_browser gecko 1.7; modern_browser_value m; ancient_browser_value a;
+                location /some/inner { ancient_browser Lynx; return 204; } return 204; }
+            location /rest { modern_browser unlisted; modern_browser opera 9; ancient_browser Lynx netscape4; return 204; } }",
+    );
+    let is = |target: &str, agent: &str| {
+        let field = if agent.is_empty() { String::new() } else { format!("User-Agent: {agent}\r\n") };
+        server.get_with(target, &format!("Host: a\r\n{field}")).get("x-is").unwrap().to_owned()
+    };
+    const IE6: &str = "Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.1)";
+    const IE5: &str = "Mozilla/4.0 (compatible; MSIE 5.5; Windows NT 5.1)";
+    const OPERA: &str = "Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.0; en) Opera 8.0";
+    const GECKO: &str = "Mozilla/5.0 (X11; U; Linux i686; en-US; rv:1.7.8) Gecko/20050511 Firefox/1.0.4";
+    for (target, agent, want) in [
+        ("/none", GECKO, "|1|"),
+        ("/none", IE6, "|1|1"),
+        ("/some", "", "|a|"),
+        ("/some", IE6, "m||1"),
+        ("/some", IE5, "|a|1"),
+        ("/some", OPERA, "|a|"),
+        ("/some", GECKO, "m||"),
+        ("/some", "curl/8", "|a|"),
+        ("/some/inner", GECKO, "m||"),
+        ("/rest", "", "1||"),
+        ("/rest", "curl/8", "1||"),
+        ("/rest", OPERA, "|1|"),
+        ("/rest", "Opera/9.01 (X11)", "1||"),
+        ("/rest", "Lynx/2.8", "|1|"),
+        ("/rest", IE6, "|1|1"),
+        ("/rest", "Mozilla/4.72 x", "|1|"),
+        ("/rest", GECKO, "1||"),
+    ] {
+        assert_eq!(is(target, agent), want, "{target} {agent}");
+    }
+}

@@ -50,6 +50,11 @@ struct Mirror {
 fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
     let mirror = Mirror::compile(scope)?;
     if !mirror.paths.is_empty() {
+        if mirror.with_body {
+            // Whatever answers here, the body is read.
+            let folder = b.settings().client_body_temp_path.clone();
+            b.temp_folder(&folder);
+        }
         b.waiting(Phase::PreContent, mirror);
     }
     Ok(())
