@@ -232,6 +232,26 @@ fn clients_show_certificates() {
 }
 
 #[test]
+fn a_clients_certificate_is_passed_on() {
+    let server = setup(&format!(
+        "server {{ {LISTEN} ssl_verify_client optional_no_ca;
+         location /raw {{ return 200 $ssl_client_raw_cert; }} location /tabs {{ return 200 $ssl_client_cert; }}
+         location /escaped {{ return 200 $ssl_client_escaped_cert; }}
+         location /facts {{ return 200 \"$ssl_client_s_dn_legacy $ssl_client_v_end\"; }} }}"
+    ))
+    .start();
+    let made = authority().sign("anna");
+    let client = Client::presenting(&made);
+    let pem = made.pem.replace("\r\n", "\n");
+    let body = |target: &str| client.body(server.port(), "host", target);
+    assert_eq!(body("/raw"), pem);
+    assert_eq!(body("/tabs"), pem.trim_end().replace('\n', "\n\t"));
+    let escaped = body("/escaped").replace("%20", " ").replace("%0A", "\n").replace("%2B", "+");
+    assert_eq!(escaped.replace("%2F", "/").replace("%3D", "="), pem);
+    assert!(body("/facts").starts_with("/O=Octroi/CN=anna ") && body("/facts").ends_with(" GMT"));
+}
+
+#[test]
 fn a_host_must_be_that_of_the_handshake_where_clients_are_verified() {
     let server = setup(&format!(
         "server {{ {LISTEN} server_name open; return 200 open; }}

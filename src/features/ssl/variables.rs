@@ -167,6 +167,7 @@ fn tabbed(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
 fn raw(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
     let Some(pem) = pem(x) else { return false };
     out.extend_from_slice(&pem);
+    out.push(b'\n');
     true
 }
 

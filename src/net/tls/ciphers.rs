@@ -113,6 +113,7 @@ const IN_NONE: &[&str] = &[
     "eFZA",
     "FZA",
     "SUITEB192",
+    "ECCdraft",
 ];
 
 /// What the names of suites are put together from, between their hyphens.

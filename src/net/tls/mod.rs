@@ -26,6 +26,9 @@ pub fn library() -> String {
     format!("AWS-LC {}", String::from_utf8_lossy(version).trim_end_matches('\0'))
 }
 
+/// Reads of one look without waiting: who sends records with nothing in them does not hold the shard.
+const LOOKS_MAX: usize = 16;
+
 /// A TLS connection. Everything but the waits happens under a short borrow, so that one task may read
 /// while it writes.
 pub struct Session {
@@ -74,7 +77,7 @@ impl Session {
     /// # Errors
     /// `WouldBlock` when nothing is there.
     pub(super) fn read_now(&self, buffer: &mut Buffer) -> io::Result<usize> {
-        loop {
+        for _ in 0..LOOKS_MAX {
             if let Some(taken) = self.take(buffer) {
                 return taken;
             }
@@ -84,6 +87,7 @@ impl Session {
             }
             self.decrypt(cipher)?;
         }
+        self.take(buffer).unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
     }
 
     /// Reads what is there, without waiting, and throws it away; `None` when the peer is done. It is no
@@ -109,7 +113,7 @@ impl Session {
     /// Looks, without waiting, at a connection that should be quiet. What only keeps the session going
     /// is not for whoever asks.
     pub(super) fn quiet(&self) -> Quiet {
-        loop {
+        for _ in 0..LOOKS_MAX {
             if self.decrypt(Buffer::default()).is_err() {
                 return Quiet::Closed;
             }
@@ -128,6 +132,7 @@ impl Session {
                 return Quiet::Closed;
             }
         }
+        self.at_hand()
     }
 
     /// Writes once; the filled part is not consumed. All that was taken is on its way to the peer when
