@@ -196,7 +196,8 @@ fn openssl_words(fault: &webpki::Error) -> (u16, &'static str) {
         E::CrlExpired { .. } => (12, "CRL has expired"),
         E::InvalidCrlSignatureForPublicKey => (8, "CRL signature failure"),
         E::InvalidSignatureForPublicKey => (7, "certificate signature failure"),
-        E::MaximumPathDepthExceeded => (22, "certificate chain too long"),
+        // What OpenSSL says last when it has not got to a root within the depth.
+        E::MaximumPathDepthExceeded => (20, "unable to get local issuer certificate"),
         E::PathLenConstraintViolated => (25, "path length constraint exceeded"),
         E::EndEntityUsedAsCa => (79, "invalid CA certificate"),
         E::RequiredEkuNotFoundContext(_) | E::CaUsedAsEndEntity => (26, "unsuitable certificate purpose"),
