@@ -1077,7 +1077,6 @@ pub const REFUSED: &[Refused] = &[
     no("status", "ngx_http_status_module", STATUS),
     no("status_format", "ngx_http_status_module", STATUS),
     no("status_zone", "ngx_http_api_module", STATUS),
-    no("sticky", "ngx_http_upstream_module", STICKY),
     no("sticky_hide_cookie", "nginx-sticky-module", STICKY),
     no("sticky_no_fallback", "nginx-sticky-module", STICKY),
     no("sticky_secret", "Angie", STICKY),

@@ -47,8 +47,12 @@ pub struct PeerSettings {
     pub max_conns: u32,
     /// `backup`.
     pub backup: bool,
-    /// `down`.
+    /// `down`, or `drain`: no new requests.
     pub down: bool,
+    /// `drain`: requests that stick to it still come.
+    pub drain: bool,
+    /// What requests that stick to it name it by, where the group has `sticky`.
+    pub sid: Option<Arc<str>>,
 }
 
 impl PeerSettings {
@@ -65,6 +69,8 @@ impl PeerSettings {
             max_conns: 0,
             backup: false,
             down: false,
+            drain: false,
+            sid: None,
         }
     }
 }

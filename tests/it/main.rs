@@ -56,6 +56,7 @@ mod shutdown_timeout;
 mod signals;
 mod small_modules;
 mod static_files;
+mod sticky;
 mod syslog;
 mod timeouts;
 mod tls;

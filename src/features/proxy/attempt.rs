@@ -149,7 +149,10 @@ async fn resolve(
     match &settings.target {
         Target::Fixed { members, host, .. } => {
             x.proxy_host.extend_from_slice(host);
-            Ok((members.members(&x.locals), members.selector.begin(x), None))
+            let slots = members;
+            let members = slots.members(&x.locals);
+            let tried = slots.selector.begin(x, &members.balancer);
+            Ok((members, tried, None))
         }
         Target::Variable { url, groups, resolver } => {
             let url = url.value(x);

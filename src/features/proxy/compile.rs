@@ -9,7 +9,7 @@ use super::{accel, hints, rewrites, spool};
 use crate::base::process_settings::Level;
 use crate::conf::{Context, Diagnostic, Directive, Scope, Word};
 use crate::features::resolver;
-use crate::features::upstream::{self, Groups, Named, UpstreamRef};
+use crate::features::upstream::{self, Groups, Named, StickyFilter, UpstreamRef};
 use crate::pipeline::answer::Answer;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::field_set::FieldSet;
@@ -65,6 +65,7 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
         return look_for_faults(scope, b);
     };
     let target = target(scope, directive, word, b)?;
+    stick(&target, b);
     let settings = settings(scope, target, b)?;
     // What a client sends may be too large for memory, and what it takes too slowly.
     let bodies = b.settings().client_body_temp_path.clone();
@@ -100,6 +101,21 @@ impl QuickStep for LostUpstream {
         x.log(Level::Alert, format_args!("no upstream configuration"));
         Flow::Answer(Answer::Status(500))
     }
+}
+
+/// Answers from groups with `sticky cookie` say which server they came from.
+fn stick(target: &Target, b: &mut Builder<'_>) {
+    let filters: Vec<StickyFilter> = match target {
+        Target::Fixed { members, .. } => StickyFilter::new(&members.selector, None).into_iter().collect(),
+        Target::Variable { .. } => {
+            let groups = b.store::<Groups>();
+            groups
+                .named()
+                .filter_map(|(name, found)| StickyFilter::new(&found.selector, Some(name)))
+                .collect()
+        }
+    };
+    filters.into_iter().for_each(|filter| b.header_filter(filter));
 }
 
 /// A level without `proxy_pass` may still hold wrong values, which nginx finds as it reads.
@@ -312,7 +328,9 @@ pub(super) fn read_variable(
     let known = groups.get();
     if let Some(found) = known.and_then(|all| all.get(host.as_str()).or_else(|| all.get(with_port.as_str())))
     {
-        return Ok((Whom::Known(found.members(&x.locals), found.selector.begin(x)), Resolved { uri }));
+        let members = found.members(&x.locals);
+        let tried = found.selector.begin(x, &members.balancer);
+        return Ok((Whom::Known(members, tried), Resolved { uri }));
     }
     match upstream::named(authority, 80) {
         Ok(Named::Address(address)) => {

@@ -2,10 +2,12 @@
 
 use super::address::Authority;
 use super::method::{Chosen, Selector};
+use super::sticky::{self, Sticky};
 use super::zone;
 use crate::conf::{Diagnostic, Directive, Scope, Word, value};
 use crate::plan::builder::Builder;
 use crate::upstream::group::{Group, Keepalive, PeerSettings};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The port of a server that names none.
@@ -16,8 +18,6 @@ const DEFAULT_PORT: u16 = 80;
 const REFUSED: &[(&str, &str)] = &[
     ("resolve", "names are resolved when the configuration is read"),
     ("service=", "discovery of upstreams is not built yet"),
-    ("route=", "session affinity is not built yet"),
-    ("drain", "session affinity is not built yet"),
     ("slow_start=", "this way of balancing is not built yet"),
 ];
 
@@ -34,10 +34,12 @@ pub fn compile(
 ) -> Result<(Group, Selector), Diagnostic> {
     let mut peers = Vec::new();
     let mut chosen = Chosen::default();
+    let mut sticks: Option<Sticky> = None;
     for line in scope.body() {
         match line.name.text.as_str() {
             "server" => server(scope, line, &chosen, b, &mut peers)?,
             "zone" => zone::declare(scope, line, b)?,
+            "sticky" => sticks = Some(Sticky::compile(scope, line, b)?),
             _ => chosen.read(scope, line, b)?,
         }
     }
@@ -47,9 +49,13 @@ pub fn compile(
     if peers.iter().all(|peer| peer.backup) {
         return Err(scope.error_at(block, name, format!("no servers in upstream \"{}\"", name.text)));
     }
+    let sticks = sticks.map(|sticky| Arc::new(sticky.over(&mut peers)));
     let (method, keepalive) = (chosen.method(scope, &peers)?, keepalive(scope)?);
     let is_shared = scope.here("zone").next().is_some();
-    Ok((Group { method, keepalive, is_shared, ..Group::new(&name.text, peers) }, chosen.selector))
+    Ok((
+        Group { method, keepalive, is_shared, ..Group::new(&name.text, peers) },
+        Selector { key: chosen.key, sticky: sticks },
+    ))
 }
 
 /// One `server` line: a peer for each of its addresses.
@@ -69,6 +75,10 @@ fn server(
         if text == "backup" && !chosen.knows_backups() {
             let message = format!("balancing method does not support parameter \"{text}\"");
             return Err(scope.error_at(line, parameter, message));
+        }
+        if let Some(route) = text.strip_prefix("route=") {
+            settings.sid = Some(sticky::route(route).map_err(|what| scope.error_at(line, parameter, what))?);
+            continue;
         }
         if !apply(&mut settings, text) {
             return Err(scope.error_at(line, parameter, refusal(text)));
@@ -90,7 +100,8 @@ fn apply(settings: &mut PeerSettings, parameter: &str) -> bool {
     let count = |text: &str| value::number(text).map(|n| u32::try_from(n).unwrap_or(u32::MAX));
     match parameter.split_once('=') {
         None if parameter == "backup" => settings.backup = true,
-        None if parameter == "down" => settings.down = true,
+        None if parameter == "down" => (settings.down, settings.drain) = (true, false),
+        None if parameter == "drain" => (settings.down, settings.drain) = (true, true),
         Some(("weight", text)) => match count(text) {
             Some(weight) if weight > 0 => settings.weight = weight,
             _ => return false,

@@ -14,7 +14,7 @@ pub const DIRECTIVES: &[D] = &[
         "server",
         UPSTREAM,
         Arity::AtLeast(1),
-        "address [weight=number] [max_conns=number] [max_fails=number] [fail_timeout=time] [backup] [down]",
+        "address [weight=number] [max_conns=number] [max_fails=number] [fail_timeout=time] [backup] [down] [drain] [route=string]",
         "",
         "A server of the group: host[:port], [v6][:port] or unix:/path. A name is resolved when the configuration is read.",
     )
@@ -77,6 +77,15 @@ pub const DIRECTIVES: &[D] = &[
         "name [size]",
         "",
         "All shards count failures and connections of the group together, so that max_fails, max_conns and least_conn hold for all of them.",
+    )
+    .inherit(Inherit::Never),
+    D::new(
+        "sticky",
+        UPSTREAM,
+        Arity::AtLeast(2),
+        "cookie name [expires=time | max] [domain=domain] [httponly] [samesite=strict | lax | none | $variable] [secure] [path=path] | route $variable ...",
+        "",
+        "Requests go where a cookie that the first answer set says, or where the first of the variables that is not empty names a server by its route.",
     )
     .inherit(Inherit::Never),
 ];

@@ -1,33 +1,46 @@
 //! The directives that say how a peer is chosen, and what a method goes by in a request.
 
+use super::sticky::Sticky;
 use crate::conf::{Diagnostic, Directive, Scope, Word};
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::template::Template;
 use crate::plan::builder::Builder;
-use crate::upstream::balance::{Method, Ring, Tried};
+use crate::upstream::balance::{Balancer, Method, Ring, Tried};
 use crate::upstream::group::PeerSettings;
 use std::sync::Arc;
 
 /// What of a request decides about its peer.
 #[derive(Clone, Default)]
-pub enum Selector {
+pub struct Selector {
+    pub(super) key: Key,
+    /// `sticky`
+    pub sticky: Option<Arc<Sticky>>,
+}
+
+/// What a method goes by.
+#[derive(Clone, Default)]
+pub(super) enum Key {
     /// Nothing.
     #[default]
     None,
     /// The client's address.
     Address,
     /// The key of `hash`.
-    Key(Arc<Template>),
+    Text(Arc<Template>),
 }
 
 impl Selector {
-    /// The beginning of a search for a peer.
-    pub fn begin(&self, x: &Exchange) -> Tried {
-        match self {
-            Selector::None => Tried::default(),
-            Selector::Address => Tried::by_address(x.peer().map(|peer| peer.ip())),
-            Selector::Key(key) => Tried::by_key(key.value(x)),
+    /// The beginning of a request's search for a peer of this balancer.
+    pub fn begin(&self, x: &Exchange, balancer: &Balancer) -> Tried {
+        let mut tried = match &self.key {
+            Key::None => Tried::default(),
+            Key::Address => Tried::by_address(x.peer().map(|peer| peer.ip())),
+            Key::Text(key) => Tried::by_key(key.value(x)),
+        };
+        if let Some(sticky) = &self.sticky {
+            sticky.prefer(x, balancer, &mut tried);
         }
+        tried
     }
 }
 
@@ -37,7 +50,7 @@ pub(super) struct Chosen<'t> {
     line: Option<&'t Directive>,
     kind: Kind,
     /// The key of `hash`.
-    pub(super) selector: Selector,
+    pub(super) key: Key,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -62,17 +75,17 @@ impl<'t> Chosen<'t> {
     ) -> Result<(), Diagnostic> {
         let invalid =
             |word: &Word| scope.error_at(line, word, format!("invalid parameter \"{}\"", word.text));
-        let (kind, selector) = match line.name.text.as_str() {
-            "least_conn" => (Kind::LeastConn, Selector::None),
-            "ip_hash" => (Kind::IpHash, Selector::Address),
+        let (kind, key) = match line.name.text.as_str() {
+            "least_conn" => (Kind::LeastConn, Key::None),
+            "ip_hash" => (Kind::IpHash, Key::Address),
             "hash" => {
-                let Some((key, options)) = line.args.split_first() else { return Ok(()) };
+                let Some((text, options)) = line.args.split_first() else { return Ok(()) };
                 let kind = match options.first() {
                     None => Kind::Hash,
                     Some(word) if word.text == "consistent" => Kind::Consistent,
                     Some(word) => return Err(invalid(word)),
                 };
-                (kind, Selector::Key(Arc::new(b.template(key)?)))
+                (kind, Key::Text(Arc::new(b.template(text)?)))
             }
             "random" => {
                 if let Some(word) = line.args.first().filter(|word| word.text != "two") {
@@ -86,14 +99,14 @@ impl<'t> Chosen<'t> {
                     Some(word) if word.text != "least_conn" => return Err(invalid(word)),
                     _ => {}
                 }
-                (if line.args.is_empty() { Kind::Random } else { Kind::RandomOfTwo }, Selector::None)
+                (if line.args.is_empty() { Kind::Random } else { Kind::RandomOfTwo }, Key::None)
             }
             _ => return Ok(()),
         };
         if self.line.is_some() {
             b.warn(scope.warning(line, "load balancing method redefined"));
         }
-        (self.line, self.kind, self.selector) = (Some(line), kind, selector);
+        (self.line, self.kind, self.key) = (Some(line), kind, key);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ pub mod address;
 mod block;
 mod directives;
 mod method;
+mod sticky;
 mod zone;
 
 use crate::base::address::Address;
@@ -20,6 +21,7 @@ use ahash::AHashMap;
 pub use method::Selector;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
+pub use sticky::StickyFilter;
 
 /// The feature.
 pub const FEATURE: Feature = Feature {
@@ -124,7 +126,7 @@ pub fn implicit(b: &mut Builder<'_>, host: &str, port: u16, word: &Word) -> Resu
     let addresses = authority.resolve(b, port).map_err(|what| refused(b, what))?;
     let peers = addresses.into_iter().map(PeerSettings::new).collect();
     let keepalive = Keepalive { connections: 0, local: false, ..Keepalive::default() };
-    let made = UpstreamRef::new(Group { keepalive, ..Group::new(host, peers) }, Selector::None, b);
+    let made = UpstreamRef::new(Group { keepalive, ..Group::new(host, peers) }, Selector::default(), b);
     b.store::<Groups>().implicit.insert(key.into(), made.clone());
     Ok(made)
 }

@@ -19,13 +19,14 @@ mod tests;
 mod tried;
 
 use super::group::{Group, PeerSettings};
+use ahash::AHashMap;
 use peer::Peer;
 use random::Dice;
 use set::Set;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Instant;
-use tried::Search;
+use tried::{Preferred, Search};
 
 pub use consistent::Ring;
 pub use record::Record;
@@ -73,6 +74,8 @@ pub struct Balancer {
     is_single: bool,
     /// Peers that are not `down`.
     tries: usize,
+    /// The peers by what requests that stick to them name them by; the first of each name.
+    sids: AHashMap<Arc<str>, Preferred>,
 }
 
 struct Sets {
@@ -105,8 +108,13 @@ impl Balancer {
         let by_connections = matches!(group.method, Method::LeastConn);
         let mut lists = (Vec::new(), Vec::new());
         let mut places = Vec::with_capacity(group.peers.len());
+        let mut sids: AHashMap<Arc<str>, Preferred> = AHashMap::new();
         for (id, settings) in group.peers.iter().enumerate() {
             let list = if settings.backup { &mut lists.1 } else { &mut lists.0 };
+            if let Some(sid) = &settings.sid {
+                let of_sid = &mut sids.entry(sid.clone()).or_default()[usize::from(settings.backup)];
+                *of_sid = of_sid.or(Some(list.len() as u32));
+            }
             places.push((settings.backup, list.len()));
             list.push(Peer::new(id, settings));
         }
@@ -118,6 +126,7 @@ impl Balancer {
             sets: RefCell::new(Sets { primary, backup, places }),
             record,
             dice: Dice::new(),
+            sids,
         }
     }
 
@@ -128,7 +137,8 @@ impl Balancer {
         let mut search = Search { record: &self.record, now: self.record.time(now), tried };
         if self.is_single {
             let peer = sets.primary.peers.first()?;
-            let may = !peer.down && !peer.is_full(self.record.health(peer.id));
+            let is_meant = search.preferred(&sets.primary.peers).is_some();
+            let may = is_meant || (!peer.down && !peer.is_full(self.record.health(peer.id)));
             return may.then(|| search.take(peer))?;
         }
         loop {
@@ -147,17 +157,26 @@ impl Balancer {
         }
     }
 
+    /// Makes a request stick to the peer that has this name, if any has.
+    pub fn prefer(&self, tried: &mut Tried, sid: &[u8]) {
+        if let Some(preferred) = std::str::from_utf8(sid).ok().and_then(|sid| self.sids.get(sid)) {
+            tried.prefer(*preferred);
+        }
+    }
+
     fn choose(&self, set: &mut Set, is_backup: bool, search: &mut Search<'_>) -> Option<usize> {
+        let preferred = search.preferred(&set.peers);
         // Keys lead to those that are no backups; for backups there is round robin.
         let by_method = match &self.method {
             Method::RoundRobin | Method::LeastConn => None,
             _ if is_backup || set.peers.len() < 2 => None,
+            _ if preferred.is_some() => preferred,
             Method::IpHash => ip_hash::choose(set, search),
             Method::Hash => hash::choose(set, search),
             Method::Consistent(ring) => ring.choose(set, search),
             Method::Random { of_two } => random::choose(set, search, &self.dice, *of_two),
         };
-        by_method.or_else(|| set.turn(search, None))
+        by_method.or_else(|| set.turn(search, preferred))
     }
 
     /// An attempt at `peer` is over.

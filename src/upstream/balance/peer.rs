@@ -32,6 +32,8 @@ pub(super) struct Peer {
     pub(super) fail_timeout_ns: u64,
     pub(super) max_conns: u32,
     pub(super) down: bool,
+    /// It is down, but for requests that stick to it.
+    pub(super) drain: bool,
 }
 
 impl Peer {
@@ -46,6 +48,7 @@ impl Peer {
             fail_timeout_ns: u64::try_from(settings.fail_timeout.as_nanos()).unwrap_or(u64::MAX),
             max_conns: settings.max_conns,
             down: settings.down,
+            drain: settings.drain,
         }
     }
 

@@ -32,7 +32,12 @@ pub(super) struct Trail {
     pub(super) rehashes: u32,
     /// How often the key or chance led to a peer that was unfit.
     pub(super) misses: u32,
+    /// Whom the request sticks to.
+    preferred: Preferred,
 }
+
+/// The places of a peer that a request sticks to: among those that are no backups, and among backups.
+pub(super) type Preferred = [Option<u32>; 2];
 
 impl Tried {
     /// None yet, for a request whose key is this: for `hash`.
@@ -53,6 +58,11 @@ impl Tried {
             more: Some(Box::new(Trail { key, hash: ip_hash::START, ..Trail::default() })),
             ..Tried::default()
         }
+    }
+
+    /// Whom the request sticks to.
+    pub(super) fn prefer(&mut self, preferred: Preferred) {
+        self.more.get_or_insert_default().preferred = preferred;
     }
 
     /// Forgets them.
@@ -103,6 +113,17 @@ impl Search<'_> {
     /// Whether this request may go to the peer.
     pub(super) fn may_ask(&self, peer: &Peer) -> bool {
         peer.is_open(self.record.health(peer.id), self.now) && !self.tried.contains(peer.id)
+    }
+
+    /// The place of the peer that the request sticks to, if that may be asked.
+    pub(super) fn preferred(&self, peers: &[Peer]) -> Option<usize> {
+        let places = self.tried.more.as_ref()?.preferred;
+        let at = places[usize::from(self.tried.backups)]? as usize;
+        let peer = peers.get(at)?;
+        let is_fit = (!peer.down || peer.drain)
+            && peer.is_able(self.record.health(peer.id), self.now)
+            && !self.tried.contains(peer.id);
+        is_fit.then_some(at)
     }
 
     /// The key or chance led to a peer that is unfit.
