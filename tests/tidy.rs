@@ -64,7 +64,8 @@ const CRATE_ROOMS: &[(&str, &[&str])] = &[
     ("monoio", &["src/net/"]),
     ("io_uring", &["src/net/"]),
     // The data plane must not wait on it.
-    ("tokio", &["src/control/", "src/remote/"]),
+    // Its io traits alone, through which h2 reads and writes.
+    ("tokio", &["src/control/", "src/remote/", "src/net/h2/transport.rs"]),
 ];
 
 /// Files that may call `expect`, which states what a bug of our own would break; never what a file,

@@ -86,6 +86,7 @@ pub fn with_exchange<T>(plan: &Plan, location: &str, look: impl FnOnce(&mut Exch
         started: Instant::now(),
         requests: Cell::new(1),
         generation: Default::default(),
+        http2: Default::default(),
         life: Default::default(),
     };
     let logs = void_logs(plan);

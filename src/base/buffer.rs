@@ -73,6 +73,11 @@ impl Buffer {
         &self.bytes[self.start..self.end]
     }
 
+    /// The filled bytes, to be changed in place.
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..self.end]
+    }
+
     /// The bytes behind the filled ones, free to be written.
     #[inline]
     pub fn spare(&mut self) -> &mut [u8] {

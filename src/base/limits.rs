@@ -115,3 +115,48 @@ pub const REGEX_MATCH_LIMIT: u32 = 10_000;
 
 /// Capture groups kept of one match ($1 .. $9, and named ones beyond).
 pub const CAPTURES_MAX: usize = 32;
+
+/// Streams an HTTP/2 connection may be allowed at a time: each may cost what a request costs.
+pub const H2_STREAMS_MAX: u64 = 10_000;
+
+/// Bytes of a stream's window, RFC 9113, 6.9.1: 2^31 - 1.
+pub const H2_WINDOW_MAX: u64 = 0x7fff_ffff;
+
+/// Windows of one stream that a whole HTTP/2 connection may fill before any of it is read: a client that
+/// makes requests whose bodies nobody reads costs so much memory (1 MB with nginx's 64 KB) and no more.
+pub const H2_SESSION_WINDOWS: u32 = 16;
+
+/// Bytes of the table that HPACK keeps per connection (RFC 9113, 6.5.2): its default.
+pub const H2_HEADER_TABLE_BYTES: u32 = 4096;
+
+/// Bytes of one answer that wait in an HTTP/2 connection's memory for its socket.
+pub const H2_SEND_BUFFER_BYTES: usize = LARGE_BUFFER_BYTES;
+
+/// Streams of an HTTP/2 connection that its client resets before they are looked at: all of them came in
+/// one read, which no client does by accident (rapid reset, CVE-2023-44487).
+pub const H2_EARLY_RESETS_MAX: usize = 20;
+
+/// Streams that this side reset, and whose frames still on their way are ignored.
+pub const H2_CONTROL_RESETS_MAX: usize = 20;
+
+/// Streams that this side resets because of what their client sent, over a connection's life
+/// (MadeYouReset, CVE-2025-8671).
+pub const H2_FAULTS_MAX: usize = 128;
+
+/// By how many the requests that a client resets may outnumber those it lets be answered: a browser that
+/// leaves a page resets all of that page's, at most as many as it may have open.
+pub const H2_RESETS_MAX: u32 = 128;
+
+/// DATA frames of a few bytes that one stream may hold unread: each costs memory many times its size.
+pub const H2_SMALL_FRAMES_MAX: usize = 512;
+
+/// Of the bytes a client sends, one in so many has to belong to a head or a body, or to pay for an
+/// answer's: nginx's ratio.
+pub const H2_WORTHLESS_SHARE: u64 = 8;
+
+/// Bytes beyond that ratio before it counts: 2 MB of PINGs in all, where nginx allows 8 MB. A client that
+/// measures its line sends a few.
+pub const H2_WORTHLESS_BYTES_MAX: u64 = 256 * 1024;
+
+/// Milliseconds that an HTTP/2 connection may take to end once it has no stream and was told to go away.
+pub const H2_GOAWAY_WAIT_MS: u64 = 1000;

@@ -13,6 +13,7 @@ pub mod empty_gif;
 pub mod geo;
 pub mod gzip;
 pub mod headers;
+pub mod http2;
 pub mod index;
 pub mod limits;
 pub mod map;
@@ -47,6 +48,7 @@ use std::sync::Arc;
 pub const ALL: &[&Feature] = &[
     &core::FEATURE,
     &variables::FEATURE,
+    &http2::FEATURE,
     &map::FEATURE,
     &geo::FEATURE,
     &split_clients::FEATURE,
@@ -169,6 +171,7 @@ const OPTIONAL_MODULES: &[&str] = &[
     "http_ssl",
     "http_stub_status",
     "http_sub",
+    "http_v2",
 ];
 
 #[cfg(test)]

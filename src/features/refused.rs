@@ -20,7 +20,6 @@ const GEOIP: &str = "GeoIP databases are not built yet";
 const GRPC: &str = "gRPC proxying is not built yet";
 const HEADERS: &str = "editing headers this way is not built yet";
 const HEALTH: &str = "active health checks are not built yet";
-const HTTP2: &str = "HTTP/2 is not built yet";
 const HTTP3: &str = "HTTP/3 is not built yet";
 const IMAGES: &str = "image processing is not built";
 const INTERNALS: &str = "tuning of NGINX's own internals, which Octroi has not";
@@ -414,21 +413,6 @@ pub const REFUSED: &[Refused] = &[
     no("hls_mp4_buffer_size", "ngx_http_hls_module", MEDIA),
     no("hls_mp4_max_buffer_size", "ngx_http_hls_module", MEDIA),
     no("http", "ngx_http_core_module", NOT_BUILT),
-    no("http2", "ngx_http_v2_module", HTTP2),
-    no("http2_body_preread_size", "ngx_http_v2_module", HTTP2),
-    no("http2_chunk_size", "ngx_http_v2_module", HTTP2),
-    no("http2_idle_timeout", "ngx_http_v2_module", HTTP2),
-    no("http2_max_concurrent_pushes", "ngx_http_v2_module", HTTP2),
-    no("http2_max_concurrent_streams", "ngx_http_v2_module", HTTP2),
-    no("http2_max_field_size", "ngx_http_v2_module", HTTP2),
-    no("http2_max_header_size", "ngx_http_v2_module", HTTP2),
-    no("http2_max_requests", "ngx_http_v2_module", HTTP2),
-    no("http2_pool_size", "ngx_http_v2_module", HTTP2),
-    no("http2_push", "ngx_http_v2_module", HTTP2),
-    no("http2_push_preload", "ngx_http_v2_module", HTTP2),
-    no("http2_recv_buffer_size", "ngx_http_v2_module", HTTP2),
-    no("http2_recv_timeout", "ngx_http_v2_module", HTTP2),
-    no("http2_streams_index_size", "ngx_http_v2_module", HTTP2),
     no("http3", "ngx_http_v3_module", HTTP3),
     no("http3_hq", "ngx_http_v3_module", HTTP3),
     no("http3_max_concurrent_streams", "ngx_http_v3_module", HTTP3),

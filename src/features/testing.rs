@@ -99,6 +99,7 @@ impl Bench {
                 requests: Cell::new(1),
                 generation: Default::default(),
                 life: Default::default(),
+                http2: Default::default(),
             };
             let zones = Zones::default().renewed(&plan.zones).unwrap_or_default();
             let facts = ShardFacts { shard: 0, shards: 1, logs: &Logs::default(), zones: &zones };

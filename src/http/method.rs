@@ -93,6 +93,8 @@ pub enum Version {
     /// one known).
     #[default]
     Http11,
+    /// HTTP/2.
+    Http2,
 }
 
 #[cfg(test)]

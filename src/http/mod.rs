@@ -11,6 +11,7 @@
 //! | [`field`] | one header field, the list of them, the names the gateway knows |
 //! | [`host`] | `Host` and the authority of a request target |
 //! | [`uri`] | normalisation and escaping of request paths |
+//! | [`carried`] | heads of HTTP/2 requests as those of HTTP/1 |
 //! | [`chunked`] | the chunked transfer coding, both ways |
 //! | [`list`] | comma-separated lists |
 //! | [`status`] | reason phrases and the built-in error pages |
@@ -19,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod basic;
+pub mod carried;
 pub mod chunked;
 pub mod date;
 mod escape;

@@ -9,6 +9,7 @@ pub mod file_cache;
 pub mod file_pool;
 pub mod file_version;
 pub mod h1_body;
+pub mod h2;
 pub mod listener;
 pub mod log_buffer;
 pub mod log_file;

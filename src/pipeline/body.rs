@@ -4,16 +4,124 @@ use super::exchange::Exchange;
 use super::settings::BodyFile;
 use crate::base::buffer::Buffer;
 use crate::base::process_settings::Level;
+use crate::net::deadline::Alarm;
 use crate::net::error_log::OsError;
 use crate::net::h1_body::{BodyFault, H1Body};
+use crate::net::h2::{H2Answer, H2Body};
+use crate::net::stream::{Quiet, Stream};
 use crate::net::temp_file::{TempFile, Then};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::time::Duration;
 
-/// Where a request's body is read from. HTTP/2 streams join here.
+/// Where a request's body is read from.
 pub enum Source {
     /// There is nothing to read: a subrequest, or the body was handed on.
     None,
     /// An HTTP/1 connection.
     H1(H1Body),
+    /// A stream of an HTTP/2 connection.
+    H2(Box<H2Body>),
+}
+
+impl Source {
+    /// Whether all of it was given out.
+    pub fn is_done(&self) -> bool {
+        match self {
+            Source::None => true,
+            Source::H1(body) => body.is_done(),
+            Source::H2(body) => body.is_done(),
+        }
+    }
+
+    /// Bytes given out so far.
+    pub fn received(&self) -> u64 {
+        match self {
+            Source::None => 0,
+            Source::H1(body) => body.received(),
+            Source::H2(body) => body.received(),
+        }
+    }
+
+    /// Whether bytes wait in memory. On an HTTP/1 connection they may be those of the next request.
+    pub fn has_bytes(&self) -> bool {
+        match self {
+            Source::None => false,
+            Source::H1(body) => body.has_bytes(),
+            Source::H2(body) => body.has_bytes(),
+        }
+    }
+
+    /// What of it is in memory already: how many bytes, and whether that is all there is to come.
+    pub fn at_hand(&self) -> (u64, bool) {
+        match self {
+            Source::None => (0, true),
+            Source::H1(body) => body.at_hand(),
+            Source::H2(body) => body.at_hand(),
+        }
+    }
+
+    /// Whether the client still waits for a `100 Continue`.
+    pub fn owes_continue(&self) -> bool {
+        matches!(self, Source::H1(body) if body.owes_continue())
+    }
+
+    /// The next piece, never empty; `None` at the end. Waits at most `timeout` for the client.
+    ///
+    /// # Errors
+    /// See [`BodyFault`].
+    pub async fn next(&mut self, alarm: &mut Alarm, timeout: Duration) -> Result<Option<Buffer>, BodyFault> {
+        match self {
+            Source::None => Ok(None),
+            Source::H1(body) => body.next(alarm, timeout).await,
+            // Boxed, so that a body of HTTP/1 does not carry room for it.
+            Source::H2(body) => Box::pin(body.next(alarm, timeout)).await,
+        }
+    }
+
+    /// Waits until the client has sent more of it, has ended it or is gone.
+    pub async fn readable(&mut self) {
+        match self {
+            Source::None => {}
+            Source::H1(body) => _ = body.stream().readable().await,
+            Source::H2(body) => Box::pin(body.readable()).await,
+        }
+    }
+
+    /// What shows whether the client is still there.
+    pub fn watch(&self) -> Option<Watch> {
+        match self {
+            Source::None => None,
+            Source::H1(body) => Some(Watch::H1(body.stream().clone())),
+            Source::H2(body) => Some(Watch::H2(body.answer().clone())),
+        }
+    }
+}
+
+/// A client that is watched while it waits for its answer.
+pub enum Watch {
+    /// By its connection.
+    H1(Stream),
+    /// By its stream.
+    H2(Rc<H2Answer>),
+}
+
+impl Watch {
+    /// Waits until something is to be seen: the client is gone, or has sent something.
+    pub async fn stirs(&self) {
+        match self {
+            Watch::H1(stream) => _ = stream.readable().await,
+            Watch::H2(answer) => poll_fn(|cx| answer.poll_gone(cx)).await,
+        }
+    }
+
+    /// Whether the client is gone.
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Watch::H1(stream) => stream.quiet() == Quiet::Closed,
+            Watch::H2(answer) => answer.is_gone(),
+        }
+    }
 }
 
 /// What of the body was read.
@@ -47,29 +155,27 @@ impl RequestBody {
 impl Exchange {
     /// Whether the request has a body that was not read to its end.
     pub fn body_pending(&self) -> bool {
-        match &self.source {
-            Source::None => false,
-            Source::H1(body) => !body.is_done(),
-        }
+        !self.source.is_done()
     }
 
     /// Whether what is unread of the body has come already, and fits into memory: reading it waits for
     /// nothing.
     pub fn body_is_here(&self) -> bool {
         let settings = &self.here.settings;
-        match &self.source {
-            Source::None => true,
-            Source::H1(body) if body.is_done() => true,
-            Source::H1(body) => {
-                let (bytes, all) = body.at_hand();
-                all && bytes <= settings.client_body_buffer_size as u64
-            }
-        }
+        let (bytes, all) = self.source.at_hand();
+        self.source.is_done() || all && bytes <= settings.client_body_buffer_size as u64
+    }
+
+    /// What shows whether the client is still there; a subrequest looks at its connection, where that
+    /// carries one request at a time.
+    pub fn watch(&self) -> Option<Watch> {
+        let of_connection = || self.connection.client().map(Watch::H1);
+        self.source.watch().or_else(|| if self.connection.http2.get() { None } else { of_connection() })
     }
 
     /// Whether the client still waits for a `100 Continue`: it may or may not send its body now.
     pub fn owes_continue(&self) -> bool {
-        matches!(&self.source, Source::H1(body) if body.owes_continue())
+        self.source.owes_continue()
     }
 
     /// The next piece of the body; `None` at its end.
@@ -79,10 +185,9 @@ impl Exchange {
     pub async fn next_body_piece(&mut self) -> Result<Option<Buffer>, u16> {
         let timeout = self.here.settings.client_body_timeout;
         let limit = self.here.settings.client_max_body_size;
-        let Source::H1(body) = &mut self.source else { return Ok(None) };
-        match body.next(&mut self.alarm, timeout).await {
+        match self.source.next(&mut self.alarm, timeout).await {
             Ok(piece) => {
-                let (received, came) = (body.received(), piece.as_ref().map_or(0, |p| p.len() as u64));
+                let (received, came) = (self.source.received(), piece.as_ref().map_or(0, |p| p.len() as u64));
                 self.request_length += came;
                 if limit > 0 && received > limit {
                     self.keep_alive = false;

@@ -32,6 +32,8 @@ pub struct Connection {
     pub generation: Cell<u64>,
     /// Whether it may go on.
     pub life: Cell<Life>,
+    /// It speaks HTTP/2.
+    pub http2: Cell<bool>,
 }
 
 /// Whether a connection may go on (`worker_shutdown_timeout`).
@@ -55,6 +57,25 @@ impl Connection {
     /// Whether it is encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.tls.get().is_some()
+    }
+
+    /// The facts for one request of several at a time: what changes with a request is its own.
+    pub fn for_stream(&self) -> Connection {
+        Connection {
+            stream: self.stream.clone(),
+            // HTTP/2 is spoken in clear text.
+            tls: Default::default(),
+            nodelay: self.nodelay.clone(),
+            number: self.number,
+            accepted_from: self.accepted_from,
+            proxied: self.proxied.clone(),
+            local: self.local.clone(),
+            started: self.started,
+            requests: self.requests.clone(),
+            generation: self.generation.clone(),
+            life: Cell::new(Life::Goes),
+            http2: self.http2.clone(),
+        }
     }
 
     /// Sets TCP_NODELAY, once. As in nginx that waits until the connection is kept alive or an
@@ -101,8 +122,12 @@ pub fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
 }
 
 /// Appends a number in decimal.
-pub fn push_decimal(out: &mut Vec<u8>, mut n: u64) {
-    let mut digits = [0u8; 20];
+pub fn push_decimal(out: &mut Vec<u8>, n: u64) {
+    out.extend_from_slice(decimal(n, &mut [0u8; 20]));
+}
+
+/// A number in decimal, in memory of the caller's.
+pub fn decimal(mut n: u64, digits: &mut [u8; 20]) -> &[u8] {
     let mut at = digits.len();
     loop {
         at -= 1;
@@ -112,7 +137,7 @@ pub fn push_decimal(out: &mut Vec<u8>, mut n: u64) {
             break;
         }
     }
-    out.extend_from_slice(&digits[at..]);
+    &digits[at..]
 }
 
 /// Appends milliseconds as nginx prints times: seconds with three decimals.

@@ -84,6 +84,8 @@ pub struct Settings {
     pub reset_timedout_connection: bool,
     /// `tcp_nodelay`.
     pub tcp_nodelay: bool,
+    /// `http2_chunk_size`, bytes.
+    pub http2_chunk_bytes: usize,
     /// `chunked_transfer_encoding`.
     pub chunked_transfer_encoding: bool,
     /// `server_tokens`.
@@ -209,6 +211,21 @@ pub struct ServerFacts {
     pub large_header_buffers: usize,
     /// and size, bytes.
     pub large_header_buffer_size: usize,
+    /// What HTTP/2 connections are told.
+    pub http2: Http2,
+}
+
+/// HTTP/2, as a server has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Http2 {
+    /// `http2`.
+    pub on: bool,
+    /// `http2_max_concurrent_streams`.
+    pub streams_max: u32,
+    /// `http2_body_preread_size`, bytes.
+    pub preread_bytes: u32,
+    /// `http2_recv_buffer_size`, bytes.
+    pub read_bytes: usize,
 }
 
 /// `root` or `alias`.

@@ -7,7 +7,6 @@ use crate::base::clock;
 use crate::base::limits::LARGE_BUFFER_BYTES;
 use crate::http::chunked::{CHUNK_TAIL, LAST_CHUNK, chunk_head};
 use crate::net::deadline::Alarm;
-use crate::net::h1_body::H1Body;
 use crate::net::stream::Stream;
 use std::future::Future;
 use std::pin::pin;
@@ -33,7 +32,7 @@ pub struct Upload {
 /// The source of the rest.
 pub enum Rest {
     /// The client still sends it.
-    Client(Box<H1Body>),
+    Client(Box<Source>),
     /// It was read before; sending goes on at the offset.
     Kept(RequestBody, u64),
 }
@@ -85,7 +84,7 @@ impl Exchange {
     pub fn end_upload(&mut self) {
         let Some(upload) = self.upload.take() else { return };
         match upload.rest {
-            Rest::Client(body) => self.source = Source::H1(*body),
+            Rest::Client(body) => self.source = *body,
             // A body that the configuration made took no place of the client's.
             Rest::Kept(kept, _) if matches!(self.body, RequestBody::Consumed) => self.body = kept,
             Rest::Kept(..) => {}

@@ -19,6 +19,8 @@ pub struct ListenLine {
     pub proxy_protocol: bool,
     /// `ssl`.
     pub tls: bool,
+    /// `http2`.
+    pub http2: bool,
     /// The socket's options; `None` when the line sets none.
     pub options: Option<ListenOptions>,
 }
@@ -32,8 +34,8 @@ pub fn parse(b: &Builder<'_>, directive: &Directive) -> Result<ListenLine, Diagn
         return Err(b.directive_error(directive, "invalid number of arguments in \"listen\" directive"));
     };
     let addresses = addresses(b, first)?;
-    let mut line =
-        ListenLine { addresses, default_server: false, proxy_protocol: false, tls: false, options: None };
+    let (proxy_protocol, tls, http2) = (false, false, false);
+    let mut line = ListenLine { addresses, default_server: false, proxy_protocol, tls, http2, options: None };
     for word in &directive.args[1..] {
         option(b, &mut line, word)?;
     }
@@ -106,8 +108,11 @@ fn option(b: &Builder<'_>, line: &mut ListenLine, word: &Word) -> Result<(), Dia
         line.tls = true;
         return Ok(());
     }
+    if text == "http2" {
+        line.http2 = true;
+        return Ok(());
+    }
     let missing = match name {
-        "http2" => Some("HTTP/2 is not built yet"),
         "quic" | "http3" => Some("HTTP/3 is not built yet"),
         "setfib" | "accept_filter" => Some("it exists on FreeBSD only"),
         "multipath" => Some("multipath TCP is not built yet"),
@@ -231,6 +236,10 @@ pub fn add(
     directive: &Directive,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<usize>, Diagnostic> {
+    if line.http2 {
+        let message = "the \"listen ... http2\" directive is deprecated, use the \"http2\" directive instead";
+        warnings.push(message.to_owned());
+    }
     let mut places = Vec::new();
     for address in &line.addresses {
         let known = sites.iter().position(|site| site.listen.address == *address);
@@ -275,6 +284,7 @@ pub fn add(
             site.names.proxy_protocol |= line.proxy_protocol;
             site.names.tls |= line.tls;
         }
+        site.names.http2 |= line.http2;
         places.push(place);
     }
     Ok(places)

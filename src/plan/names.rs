@@ -15,6 +15,8 @@ pub struct Names {
     pub proxy_protocol: bool,
     /// They begin with a TLS handshake then.
     pub tls: bool,
+    /// A `listen` of the address says `http2`.
+    pub http2: bool,
     /// The server that takes what no name takes.
     pub default_server: usize,
     exact: AHashMap<Box<[u8]>, usize>,

@@ -1,6 +1,7 @@
 //! One client connection: requests one after the other, and the wait between them.
 
 use super::core::{Open, Shard, next_connection};
+use super::http2;
 use super::proxied;
 use super::request::{After, Arrived, serve};
 use super::term::while_it_lasts;
@@ -45,14 +46,16 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
         requests: Cell::new(0),
         generation: Cell::new(shard.generation_number()),
         life: Default::default(),
+        http2: Cell::new(false),
     });
     let enrolled = shard.roll.enrol(&stream, &connection).await;
-    let (mut wait, is_proxied, is_tls) = {
+    let (mut wait, is_proxied, is_tls, speaks_http2) = {
         let generation = shard.generation();
         let server = first_server(&generation, site, &connection.local);
         let settings = &generation.here(server).settings;
         let names = generation.plan.sites[site].names_at(&connection.local);
-        (settings.server.client_header_timeout, names.proxy_protocol, names.tls)
+        let speaks_http2 = settings.server.http2.on || names.http2;
+        (settings.server.client_header_timeout, names.proxy_protocol, names.tls, speaks_http2)
     };
     // Whoever has asked nothing yet may have the first request on its way: as in nginx the end of the
     // shard does not close it before its time is up.
@@ -89,6 +92,14 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
         if ahead.is_empty() {
             match next_bytes(&shard, &stream, &listen, (wait, least), &mut alarm).await {
                 Some(buffer) => ahead = buffer,
+                None => break,
+            }
+        }
+        if speaks_http2 && !is_tls && connection.requests.get() == 0 && http2::may_begin(ahead.filled()) {
+            // Boxed: it would swell what waits.
+            let session = http2::run(&shard, &connection, &listen, &stream, ahead, &mut alarm);
+            match Box::pin(session).await {
+                Some(bytes) => ahead = bytes,
                 None => break,
             }
         }

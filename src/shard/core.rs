@@ -96,6 +96,7 @@ impl Shard {
         self.number.set(self.number.get() + 1);
         term::begin(self, old.plan.process().shutdown_timeout, self.number.get());
         drop(old);
+        self.roll.wake_http2();
         exchange::forget_free();
         let gone = |listen: &Address| !next.plan.listens.iter().any(|known| known.address == *listen);
         for idle in self.idle.borrow().iter().flatten() {
@@ -108,6 +109,7 @@ impl Shard {
     /// No further request is waited for: idle connections end, others close after their answer.
     pub fn quit(&self) {
         self.quitting.set(true);
+        self.roll.wake_http2();
         let now = clock::now();
         for idle in self.idle.borrow_mut().iter_mut().flatten() {
             match idle.spared_until.filter(|spared| *spared > now) {

@@ -4,6 +4,7 @@ use super::file_body;
 use super::filtered::{self, Filtered};
 use super::generation::Generation;
 use super::head;
+use super::http2_answer;
 use super::spool::{self, PATIENCE, Spool};
 use super::tunnel;
 use crate::base::buffer::Buffer;
@@ -14,9 +15,10 @@ use crate::http::chunked::{CHUNK_TAIL, LAST_CHUNK, LAST_CHUNK_HEAD, chunk_head};
 use crate::net::deadline::{Alarm, Elapsed, sleep};
 use crate::net::error_log::OsError;
 use crate::net::h1_body::BodyFault;
-use crate::net::stream::{Quiet, Stream};
+use crate::net::h2::H2Answer;
+use crate::net::stream::Stream;
 use crate::pipeline::answer::{Answer, Body, Ranges};
-use crate::pipeline::body::Source;
+use crate::pipeline::body::{Source, Watch};
 use crate::pipeline::conditions;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::pace::{self, Pace};
@@ -55,6 +57,35 @@ pub(super) enum Coding {
     Chunked,
     /// It ends with the connection.
     UntilClose,
+    /// HTTP/2 frames it.
+    Stream,
+}
+
+/// The way to the client.
+#[derive(Clone, Copy)]
+pub enum Client<'s> {
+    /// An HTTP/1 connection.
+    H1(&'s Stream),
+    /// A stream of an HTTP/2 connection.
+    H2(&'s Rc<H2Answer>),
+}
+
+impl Client<'_> {
+    /// What shows whether the client is still there.
+    fn watch(self) -> Watch {
+        match self {
+            Client::H1(stream) => Watch::H1(stream.clone()),
+            Client::H2(answer) => Watch::H2(answer.clone()),
+        }
+    }
+
+    /// Whether it takes more now.
+    fn is_writable(self) -> bool {
+        match self {
+            Client::H1(stream) => stream.is_writable(),
+            Client::H2(answer) => answer.has_room(),
+        }
+    }
 }
 
 /// Why sending stopped.
@@ -66,7 +97,7 @@ pub(super) enum Broken {
 }
 
 /// Sends an answer.
-pub async fn run(g: &Rc<Generation>, x: &mut Exchange, stream: &Stream, answer: Answer) -> Sent {
+pub async fn run(g: &Rc<Generation>, x: &mut Exchange, client: Client<'_>, answer: Answer) -> Sent {
     let mut body = match answer {
         Answer::Ready(body) => body,
         Answer::Close => {
@@ -92,7 +123,11 @@ pub async fn run(g: &Rc<Generation>, x: &mut Exchange, stream: &Stream, answer: 
     }
     if let Body::Tunnel = body {
         // Rare and large: boxed, so that every other request does not carry room for it.
-        return Box::pin(tunnel::run(x, stream)).await;
+        return match client {
+            Client::H1(stream) => Box::pin(tunnel::run(x, stream)).await,
+            // No request of HTTP/2 asks for one.
+            Client::H2(_) => Sent::Cut { reset: false },
+        };
     }
     // What body filters need is large: boxed, so that every other answer does not carry room for it.
     let mut filters = None;
@@ -120,7 +155,7 @@ pub async fn run(g: &Rc<Generation>, x: &mut Exchange, stream: &Stream, answer: 
         x.keep_alive = false;
     }
     let mut sink = Sink {
-        stream,
+        client,
         out: Buffer::ordinary(),
         chunked: coding == Coding::Chunked,
         pace: pace(x),
@@ -156,6 +191,9 @@ fn coding(x: &mut Exchange, body: &Body, filtered: bool) -> Coding {
         }
         Body::File(_) | Body::Upstream | Body::Tunnel => {}
     }
+    if x.version() == Version::Http2 {
+        return Coding::Stream;
+    }
     let chunks = x.version() >= Version::Http11 && x.here.settings.chunked_transfer_encoding;
     if x.answer.length.is_some() && !(x.answer.expect_trailers && chunks) {
         return Coding::Length;
@@ -174,6 +212,9 @@ async fn send(
     coding: Coding,
     filters: Option<Box<Filtered>>,
 ) -> Result<(), Broken> {
+    if let Client::H2(answer) = sink.client {
+        return Box::pin(http2_answer::send(g, x, sink, answer, body, coding, filters)).await;
+    }
     let mut head = std::mem::take(&mut x.scratch);
     head.clear();
     if x.version() != Version::Http09 {
@@ -188,22 +229,7 @@ async fn send(
         sink.flush(x).await?;
         return Ok(());
     }
-    let outcome = match (body, filters) {
-        (body, Some(filters)) => Box::pin(filtered::pass(g, x, sink, body, filters)).await,
-        (Body::None | Body::Tunnel, None) => Ok(()),
-        (Body::Bytes(bytes), None) => sink.piece(x, &bytes).await,
-        (Body::File(file), None) => file_body::send(x, sink, file).await,
-        (Body::Upstream, None) => match x.upload.take() {
-            Some(mut upload) => {
-                let outcome = Box::pin(alongside(relay(x, sink), upload.run())).await;
-                x.upload = Some(upload);
-                x.end_upload();
-                outcome
-            }
-            None => relay(x, sink).await,
-        },
-    };
-    let outcome = match outcome {
+    let outcome = match pass(g, x, sink, body, filters).await {
         Ok(()) => {
             if sink.chunked {
                 end_chunks(x, sink).await?;
@@ -221,8 +247,33 @@ async fn send(
     outcome
 }
 
+/// Passes a body on to the client, filtered or as it is.
+pub(super) async fn pass(
+    g: &Rc<Generation>,
+    x: &mut Exchange,
+    sink: &mut Sink<'_>,
+    body: Body,
+    filters: Option<Box<Filtered>>,
+) -> Result<(), Broken> {
+    match (body, filters) {
+        (body, Some(filters)) => Box::pin(filtered::pass(g, x, sink, body, filters)).await,
+        (Body::None | Body::Tunnel, None) => Ok(()),
+        (Body::Bytes(bytes), None) => sink.piece(x, &bytes).await,
+        (Body::File(file), None) => file_body::send(x, sink, file).await,
+        (Body::Upstream, None) => match x.upload.take() {
+            Some(mut upload) => {
+                let outcome = Box::pin(alongside(relay(x, sink), upload.run())).await;
+                x.upload = Some(upload);
+                x.end_upload();
+                outcome
+            }
+            None => relay(x, sink).await,
+        },
+    }
+}
+
 /// Leaves the upstream's body unread; the rest of the request is then not wanted either.
-fn drop_upstream(x: &mut Exchange) {
+pub(super) fn drop_upstream(x: &mut Exchange) {
     if let Some(mut upstream) = x.upstream_body.take() {
         upstream.settle();
         end_attempt(x, 0);
@@ -355,13 +406,13 @@ pub(super) fn timed_out(x: &Exchange) -> Broken {
     Broken::Client { reset: x.here.settings.reset_timedout_connection }
 }
 
-/// Where an HTTP/1 answer goes: small parts are gathered, so that head and body leave together.
+/// Where an answer goes: small parts are gathered, so that head and body leave together.
 pub(super) struct Sink<'s> {
-    pub(super) stream: &'s Stream,
+    pub(super) client: Client<'s>,
     out: Buffer,
     chunked: bool,
     /// `limit_rate`.
-    pace: Option<Pace>,
+    pub(super) pace: Option<Pace>,
     /// The upstream has more to send, which may wait elsewhere for a slow client.
     pub(super) may_spool: bool,
     /// For how long the client has kept such an answer waiting.
@@ -396,27 +447,38 @@ fn left(x: &Exchange) -> Broken {
 
 /// Lets the time pass; false as soon as a client that is watched is gone. One that sends something
 /// meanwhile is not watched any longer: what it sent is read later.
-async fn pass_time(stream: &Stream, time: Duration, is_watched: bool) -> bool {
+async fn pass_time(client: Client<'_>, time: Duration, is_watched: bool) -> bool {
     if !is_watched {
         sleep(time).await;
         return true;
     }
     let until = clock::now() + time;
     let mut alarm = Alarm::new(until);
-    if alarm.within(until, stream.readable()).await.is_err() {
+    let watch = client.watch();
+    if alarm.within(until, pin!(watch.stirs())).await.is_err() {
         return true;
     }
-    if stream.quiet() == Quiet::Closed {
+    if watch.is_gone() {
         return false;
     }
     sleep(until.saturating_duration_since(clock::now())).await;
     true
 }
 
+/// Writes once.
+async fn write_once(client: Client<'_>, buffer: Buffer) -> (io::Result<usize>, Buffer) {
+    match client {
+        Client::H1(stream) => stream.write(buffer).await,
+        // Boxed, so that an answer of HTTP/1 does not carry room for it.
+        Client::H2(answer) => Box::pin(answer.write(buffer)).await,
+    }
+}
+
 impl Sink<'_> {
     /// Whether bytes go out as they are, as fast as the client takes them, and may be the kernel's.
     pub(super) fn is_plain(&self) -> bool {
-        !self.chunked && self.pace.is_none() && !self.stream.is_encrypted()
+        let is_clear = matches!(self.client, Client::H1(stream) if !stream.is_encrypted());
+        !self.chunked && self.pace.is_none() && is_clear
     }
 
     /// Queues bytes as they are.
@@ -474,7 +536,7 @@ impl Sink<'_> {
             match pace.allowance(*passed, clock::now()) {
                 Err(wait) => {
                     self.flush(x).await?;
-                    if !pass_time(self.stream, wait, !x.passing.ignores_client_abort).await {
+                    if !pass_time(self.client, wait, !x.passing.ignores_client_abort).await {
                         return Err(left(x));
                     }
                 }
@@ -559,7 +621,7 @@ impl Sink<'_> {
         buffer: Buffer,
     ) -> Result<(io::Result<usize>, Buffer), Elapsed> {
         let (begun, timeout) = (clock::now(), x.here.settings.send_timeout);
-        let mut write = pin!(self.stream.write(buffer));
+        let mut write = pin!(write_once(self.client, buffer));
         if self.may_spool && self.spool.is_none() {
             let patience = PATIENCE.saturating_sub(self.waited).min(timeout);
             let written = x.alarm.within(begun + patience, write.as_mut()).await;
@@ -567,7 +629,7 @@ impl Sink<'_> {
             if written.is_ok() {
                 return written;
             }
-            if self.stream.is_writable() {
+            if self.client.is_writable() {
                 // It was this side that was slow.
                 self.waited = Duration::ZERO;
             } else {
@@ -591,7 +653,7 @@ impl Sink<'_> {
             None => x.upstream_body.as_ref().is_some_and(|body| !body.is_done()),
         };
         let is_watched = !(is_fed && x.passing.ignores_client_abort);
-        let passed = pass_time(self.stream, wait, is_watched);
+        let passed = pass_time(self.client, wait, is_watched);
         let stays = match &mut self.spool {
             Some(spool) => Box::pin(spool.meanwhile(x, passed)).await,
             None => Box::pin(passed).await,

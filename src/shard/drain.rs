@@ -4,7 +4,6 @@ use crate::base::buffer::Buffer;
 use crate::base::clock;
 use crate::net::deadline::Alarm;
 use crate::net::stream::Stream;
-use crate::pipeline::body::Source;
 use crate::pipeline::exchange::Exchange;
 use std::time::Duration;
 
@@ -17,8 +16,7 @@ pub async fn body(x: &mut Exchange, time: Duration, pause: Duration) -> bool {
         if now >= until {
             return false;
         }
-        let Source::H1(body) = &mut x.source else { return true };
-        match body.next(&mut x.alarm, pause.min(until - now)).await {
+        match x.source.next(&mut x.alarm, pause.min(until - now)).await {
             Ok(Some(_)) => {}
             Ok(None) => return true,
             Err(_) => return false,

@@ -1,7 +1,7 @@
 //! The body of an answer that is a file: what the kernel has in memory it sends itself, where that is
 //! worth a call; the rest is read into buffers.
 
-use super::deliver::{Broken, Sink, timed_out};
+use super::deliver::{Broken, Client, Sink, timed_out};
 use crate::base::clock;
 use crate::base::limits::SENDFILE_BYTES;
 use crate::base::process_settings::Level;
@@ -32,10 +32,11 @@ pub(super) async fn send(x: &mut Exchange, sink: &mut Sink<'_>, mut file: FileRa
 
 /// Has the kernel send what it has in memory, until the rest is better read.
 async fn by_kernel(x: &mut Exchange, sink: &mut Sink<'_>, file: &mut FileRange) -> Result<(), Broken> {
+    let Client::H1(stream) = sink.client else { return Ok(()) };
     sink.flush(x).await?;
     let timeout = x.here.settings.send_timeout;
     while let Some((descriptor, offset, len)) = file.at_hand(SENDFILE_BYTES) {
-        match sink.stream.send_file_now(descriptor, offset, len) {
+        match stream.send_file_now(descriptor, offset, len) {
             // The file got shorter just now, which reading it tells.
             Ok(0) => return Ok(()),
             Ok(sent) => {
@@ -49,7 +50,7 @@ async fn by_kernel(x: &mut Exchange, sink: &mut Sink<'_>, file: &mut FileRange) 
             }
         }
         // Also after a success: others have their turn before the next part.
-        match x.alarm.within(clock::now() + timeout, sink.stream.writable()).await {
+        match x.alarm.within(clock::now() + timeout, stream.writable()).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(Broken::Client { reset: false }),
             Err(_) => return Err(timed_out(x)),

@@ -3,7 +3,8 @@
 use super::deliver::Coding;
 use crate::base::clock;
 use crate::http::{Known, date, status};
-use crate::pipeline::connection::push_decimal;
+use crate::net::h2::Fields;
+use crate::pipeline::connection::{decimal, push_decimal};
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::settings::ServerTokens;
 use std::cell::Cell;
@@ -38,40 +39,60 @@ pub(super) fn write(x: &Exchange, coding: Coding, out: &mut Vec<u8>) {
         out.extend_from_slice(&answer.reason);
     }
     out.extend_from_slice(b"\r\n");
+    front(x, coding, |name, value| field(out, name, value));
+    if coding == Coding::Chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    write_connection(x, out);
+    rest(x, |name, value| field(out, name, value));
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The same as fields of HTTP/2.
+pub(super) fn fields(x: &Exchange) -> Fields {
+    let mut fields = Fields::default();
+    front(x, Coding::Stream, |name, value| fields.push(name, value));
+    rest(x, |name, value| fields.push(name, value));
+    fields
+}
+
+/// The fields before those about the connection.
+#[inline]
+fn front(x: &Exchange, coding: Coding, mut put: impl FnMut(&[u8], &[u8])) {
+    let answer = &x.answer;
     if answer.fields.find(Known::Server).is_none() {
         let token = match x.here.settings.server_tokens {
             ServerTokens::Off => crate::SERVER,
             ServerTokens::On | ServerTokens::Build => crate::SERVER_VERSION,
         };
-        field(out, b"Server", token.as_bytes());
+        put(b"Server", token.as_bytes());
     }
     if answer.fields.find(Known::Date).is_none() {
-        field(out, b"Date", &current_date());
+        put(b"Date", &current_date());
     }
     if !answer.content_type.is_empty() {
-        field(out, b"Content-Type", &answer.content_type);
+        put(b"Content-Type", &answer.content_type);
     }
     if let (Some(length), false) = (answer.length, coding == Coding::Chunked) {
-        out.extend_from_slice(b"Content-Length: ");
-        push_decimal(out, length);
-        out.extend_from_slice(b"\r\n");
+        let mut room = [0u8; 20];
+        put(b"Content-Length", decimal(length, &mut room));
     }
     for known in [Known::LastModified, Known::Location] {
         if let Some(value) = answer.fields.find(known) {
             let name: &[u8] = if known == Known::Location { b"Location" } else { b"Last-Modified" };
-            field(out, name, value);
+            put(name, value);
         }
     }
-    if coding == Coding::Chunked {
-        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
-    }
-    write_connection(x, out);
-    for (name, value, known) in answer.fields.iter() {
+}
+
+/// Those behind them.
+#[inline]
+fn rest(x: &Exchange, mut put: impl FnMut(&[u8], &[u8])) {
+    for (name, value, known) in x.answer.fields.iter() {
         if !matches!(known, Known::LastModified | Known::Location) {
-            field(out, name, value);
+            put(name, value);
         }
     }
-    out.extend_from_slice(b"\r\n");
 }
 
 /// What the client is told about the connection's future.

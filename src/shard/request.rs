@@ -2,7 +2,7 @@
 
 use super::connection::first_server;
 use super::core::Shard;
-use super::deliver::{self, Sent};
+use super::deliver::{self, Client, Sent};
 use super::drain;
 use super::generation::Generation;
 use super::tls;
@@ -92,7 +92,7 @@ async fn serve_with(
     drop(reading);
     let _writing = counters::hold::<{ Count::Writing as usize }>();
     let answer = match read {
-        Ok(()) => match begin(generation, site, x, stream) {
+        Ok(()) => match begin(generation, site, x, Some(stream)) {
             Ok(()) => walk::run(generation, x).await,
             Err(status) => refuse(generation, x, status).await,
         },
@@ -108,12 +108,12 @@ async fn serve_with(
     if shard.is_quitting() {
         x.keep_alive = false;
     }
-    let mut sent = deliver::run(generation, x, stream, answer).await;
+    let mut sent = deliver::run(generation, x, Client::H1(stream), answer).await;
     // Each error page on the way counts as a relocation, of which there is a bounded number.
     while let Sent::Instead(status) = sent {
         sent = Box::pin(async {
             let answer = walk::answer_status(generation, x, status).await;
-            deliver::run(generation, x, stream, answer).await
+            deliver::run(generation, x, Client::H1(stream), answer).await
         })
         .await;
     }
@@ -148,11 +148,7 @@ async fn finish(shard: &Rc<Shard>, x: &mut Exchange, stream: &Stream, sent: Sent
         return After::Close;
     }
     if !keep_alive {
-        let ahead = match &x.source {
-            Source::H1(body) => body.has_bytes(),
-            Source::None => false,
-        };
-        let unread = pending || ahead;
+        let unread = pending || x.source.has_bytes();
         let linger = match lingering {
             Lingering::Always => true,
             Lingering::On => unread || x.head_refused,
@@ -166,7 +162,7 @@ async fn finish(shard: &Rc<Shard>, x: &mut Exchange, stream: &Stream, sent: Sent
     }
     let rest = match std::mem::replace(&mut x.source, Source::None) {
         Source::H1(body) => body.into_parts().1,
-        Source::None => Buffer::default(),
+        Source::None | Source::H2(_) => Buffer::default(),
     };
     After::KeepAlive { timeout, least, rest }
 }
@@ -232,7 +228,7 @@ async fn read_head(x: &mut Exchange, stream: &Stream) -> Result<(), Unread> {
 
 /// Says which fields were dropped for their names.
 #[cold]
-fn log_dropped(x: &Exchange, limits: &HeadLimits) {
+pub(super) fn log_dropped(x: &Exchange, limits: &HeadLimits) {
     let input = x.input.filled();
     for field in x.head.dropped(input, limits) {
         let name = String::from_utf8_lossy(field.name.of(input));
@@ -246,7 +242,7 @@ fn log_dropped(x: &Exchange, limits: &HeadLimits) {
     }
 }
 
-fn head_limits(facts: &ServerFacts) -> HeadLimits {
+pub(super) fn head_limits(facts: &ServerFacts) -> HeadLimits {
     HeadLimits {
         line_max: facts.large_header_buffer_size.max(facts.client_header_buffer_size),
         total_max: facts.large_header_buffers * facts.large_header_buffer_size
@@ -269,7 +265,7 @@ fn make_room(input: &mut Buffer, more: usize, limits: &HeadLimits) {
     }
 }
 
-fn refused_head(x: &mut Exchange, fault: RequestFault) -> u16 {
+pub(super) fn refused_head(x: &mut Exchange, fault: RequestFault) -> u16 {
     let mut message = Vec::new();
     x.head.explain(fault, x.input.filled(), &mut message);
     x.log(Level::Info, format_args!("{}", String::from_utf8_lossy(&message)));
@@ -283,7 +279,13 @@ fn refused_head(x: &mut Exchange, fault: RequestFault) -> u16 {
 }
 
 /// From the head to a request that can walk: its server, its path, its body.
-fn begin(generation: &Rc<Generation>, site: usize, x: &mut Exchange, stream: &Stream) -> Result<(), u16> {
+/// `stream`: where its body comes from, if that is not known yet.
+pub(super) fn begin(
+    generation: &Rc<Generation>,
+    site: usize,
+    x: &mut Exchange,
+    stream: Option<&Stream>,
+) -> Result<(), u16> {
     x.request_length = x.head.len as u64;
     let Exchange { host, head, input, .. } = x;
     host.clear();
@@ -295,7 +297,9 @@ fn begin(generation: &Rc<Generation>, site: usize, x: &mut Exchange, stream: &St
     x.here = generation.here(generation.plan.servers[server].own).clone();
     let merge_slashes = x.here.settings.server.merge_slashes;
     let expect = x.head.expect_continue && x.head.version == Version::Http11;
-    x.source = source(x.head.framing, &mut x.input, x.head.len, stream, expect);
+    if let Some(stream) = stream {
+        x.source = source(x.head.framing, &mut x.input, x.head.len, stream, expect);
+    }
     let Exchange { head, input, uri, args, .. } = x;
     let target = head.path.of(input.filled());
     uri.clear();
@@ -348,7 +352,7 @@ fn source(framing: Framing, input: &mut Buffer, head_len: usize, stream: &Stream
 }
 
 /// A request that cannot walk still leaves by the one door, through its server's error pages.
-async fn refuse(generation: &Rc<Generation>, x: &mut Exchange, status: u16) -> Answer {
+pub(super) async fn refuse(generation: &Rc<Generation>, x: &mut Exchange, status: u16) -> Answer {
     x.keep_alive = false;
     walk::answer_status(generation, x, status).await
 }

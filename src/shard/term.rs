@@ -72,6 +72,15 @@ impl Roll {
         }
     }
 
+    /// Wakes what speaks HTTP/2, so that it tells its client to go elsewhere.
+    pub(super) fn wake_http2(&self) {
+        for entry in self.places.borrow().iter().flatten() {
+            if entry.connection.http2.get() {
+                entry.task.wake_by_ref();
+            }
+        }
+    }
+
     /// Ends those that were called and are still here.
     fn end(&self) {
         for entry in self.places.borrow().iter().flatten() {

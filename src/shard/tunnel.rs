@@ -35,7 +35,7 @@ pub async fn run(x: &mut Exchange, client: &Stream) -> Sent {
     }
     let from_client = match std::mem::replace(&mut x.source, Source::None) {
         Source::H1(body) => body.into_parts().1,
-        Source::None => Buffer::default(),
+        Source::None | Source::H2(_) => Buffer::default(),
     };
     let activity = Cell::new(clock::now());
     let (up, down) = both(

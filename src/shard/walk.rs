@@ -12,7 +12,6 @@ use crate::base::limits::{RELOCATIONS_MAX, SUBREQUEST_BODY_MAX, SUBREQUEST_DEPTH
 use crate::base::process_settings::Level;
 use crate::http::{Framing, Known, Method, Version, status};
 use crate::net::deadline::Elapsed;
-use crate::net::stream::Quiet;
 use crate::pipeline::answer::{Answer, Body};
 use crate::pipeline::body::{RequestBody, Source};
 use crate::pipeline::browser::Browser;
@@ -208,16 +207,16 @@ async fn unauthorized(x: &mut Exchange) -> Flow {
 fn pause<'a>(x: &'a mut Exchange, time: Duration, then: Flow) -> Pin<Box<dyn Future<Output = Flow> + 'a>> {
     Box::pin(async move {
         let until = clock::now() + time;
-        if let Some(client) = x.connection.client() {
-            match x.alarm.within(until, client.readable()).await {
+        if let Some(client) = x.watch() {
+            match x.alarm.within(until, client.stirs()).await {
                 Err(Elapsed) => return then,
-                Ok(_) if client.quiet() == Quiet::Closed => {
+                Ok(()) if client.is_gone() => {
                     x.log(Level::Info, format_args!("client prematurely closed connection"));
                     x.keep_alive = false;
                     return Flow::Answer(Answer::Status(499));
                 }
                 // A body, or the next request: the client cannot be watched any more.
-                Ok(_) => {}
+                Ok(()) => {}
             }
         }
         let _ = x.alarm.within(until, std::future::pending::<()>()).await;

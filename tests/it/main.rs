@@ -30,6 +30,8 @@ mod http1;
 mod http1_abuse;
 mod http1_body;
 mod http1_refused;
+mod http2;
+mod http2_abuse;
 mod language;
 mod limits;
 mod listen;

@@ -48,9 +48,15 @@ pub const DIRECTIVES: &[D] = &[
     D::new("worker_aio_requests", EVENTS, ONE, "number", "32", "Outstanding file operations.").accepted(NO_FORK_TUNING),
     // ---- http, server, location: structure ---------------------------------------------------------
     D::new("server", HTTP, Arity::Exactly(0), "", "", "A virtual server.").block(Block::Directives(SERVER)).inherit(Inherit::NeverMany),
-    D::new("listen", SERVER, Arity::AtLeast(1), "address[:port] | port | unix:path [default_server] [backlog=n] [rcvbuf=size] [sndbuf=size] [ipv6only=on|off] [so_keepalive=on|off|[idle]:[intvl]:[cnt]] [fastopen=n] [deferred] [bind] [reuseport]", "*:80", "An address the server is reached at.").inherit(Inherit::NeverMany),
+    D::new("listen", SERVER, Arity::AtLeast(1), "address[:port] | port | unix:path [default_server] [backlog=n] [rcvbuf=size] [sndbuf=size] [ipv6only=on|off] [so_keepalive=on|off|[idle]:[intvl]:[cnt]] [fastopen=n] [deferred] [bind] [reuseport] [http2]", "*:80", "An address the server is reached at.").inherit(Inherit::NeverMany),
     D::new("server_name", SERVER, Arity::AtLeast(1), "name ...", "\"\"", "The names of the server: exact, with a wildcard at either end, or a regular expression after ~.").inherit(Inherit::NeverMany),
     D::new("location", SL, Arity::Between(1, 2), "[= | ~ | ~* | ^~] uri | @name", "", "What holds for a part of the paths.").block(Block::Directives(LOCATION)).inherit(Inherit::NeverMany),
+    // ---- HTTP/2 ---------------------------------------------------------------------------------
+    D::new("http2", HS, FLAG, "on | off", "off", "Whether clients that begin with HTTP/2's preface are spoken to in HTTP/2, in clear text; the default server of an address decides."),
+    D::new("http2_max_concurrent_streams", HS, ONE, "number", "128", "How many requests a client may have under way on one HTTP/2 connection."),
+    D::new("http2_body_preread_size", HS, ONE, "size", "64k", "How much of a request's body an HTTP/2 client may send before it is read."),
+    D::new("http2_recv_buffer_size", HTTP, ONE, "size", "256k", "How much is read from an HTTP/2 connection at once; at most 64k."),
+    D::new("http2_chunk_size", HSL, ONE, "size", "8k", "How much of an answer's body goes into one frame."),
     D::new("internal", LOCATION, Arity::Exactly(0), "", "", "Only the gateway itself may come here; others get 404.").inherit(Inherit::Never),
     D::new("satisfy", HSL, ONE, "all | any", "all", "Whether all of allow and deny, auth_basic and auth_request must let a request in, or one of them is enough."),
     D::new("auth_delay", HSL, ONE, "time", "0s", "How long an answer with status 401 waits, so that guessing takes its time."),

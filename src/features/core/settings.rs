@@ -2,10 +2,10 @@
 
 use super::files;
 use super::main_context::error_logs;
-use crate::base::limits::REQUEST_FIELDS_MAX;
+use crate::base::limits::{H2_STREAMS_MAX, H2_WINDOW_MAX, REQUEST_FIELDS_MAX};
 use crate::conf::{Context, Diagnostic, Directive, Place, Scope, Word, value};
 use crate::pipeline::settings::{
-    BodyFile, Directory, ErrorPage, IfModifiedSince, KeepaliveDisable, LIMIT_RATE_PLACE, Lingering,
+    BodyFile, Directory, ErrorPage, Http2, IfModifiedSince, KeepaliveDisable, LIMIT_RATE_PLACE, Lingering,
     MediaTypes, Root, Satisfy, ServerFacts, ServerTokens, Settings,
 };
 use crate::pipeline::template::Template;
@@ -119,6 +119,7 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
         auto_redirect: false,
         passes: false,
         inner: Vec::new(),
+        http2_chunk_bytes: http2_chunk_bytes(scope)?,
         post_action: scope.word("post_action").map(Into::into),
         uninitialized_variable_warn: true,
         set_names: b.set_names(),
@@ -188,7 +189,37 @@ fn server_facts(scope: &Scope<'_>) -> Result<ServerFacts, Diagnostic> {
         client_header_buffer_size: scope.size("client_header_buffer_size", 1024)? as usize,
         large_header_buffers: large_header_buffers as usize,
         large_header_buffer_size: large_header_buffer_size as usize,
+        http2: http2(scope)?,
     })
+}
+
+/// What the directives of HTTP/2 say.
+fn http2(scope: &Scope<'_>) -> Result<Http2, Diagnostic> {
+    let streams_max = scope.number("http2_max_concurrent_streams", 128)?;
+    if let Some(directive) = scope.one("http2_max_concurrent_streams")
+        && !(1..=H2_STREAMS_MAX).contains(&streams_max)
+    {
+        let message = format!("\"http2_max_concurrent_streams\" must be from 1 to {H2_STREAMS_MAX}");
+        return Err(scope.error(directive, message));
+    }
+    let preread_bytes = scope.size("http2_body_preread_size", 64 * 1024)?;
+    if let Some(directive) = scope.one("http2_body_preread_size")
+        && preread_bytes > H2_WINDOW_MAX
+    {
+        let message = format!("the maximum body preread buffer size is {H2_WINDOW_MAX}");
+        return Err(scope.error(directive, message));
+    }
+    Ok(Http2 {
+        on: scope.flag("http2", false)?,
+        streams_max: streams_max as u32,
+        preread_bytes: preread_bytes as u32,
+        read_bytes: scope.size("http2_recv_buffer_size", 256 * 1024)? as usize,
+    })
+}
+
+/// `http2_chunk_size`: nginx leaves what is below 1 and above a frame's bound at these.
+fn http2_chunk_bytes(scope: &Scope<'_>) -> Result<usize, Diagnostic> {
+    Ok(scope.size("http2_chunk_size", 8 * 1024)?.clamp(1, 16 * 1024 * 1024 - 1) as usize)
 }
 
 fn max_headers(scope: &Scope<'_>) -> Result<usize, Diagnostic> {

@@ -16,9 +16,9 @@ use crate::features::resolver::ResolverRef;
 use crate::http::{Framing, HeadLimits, Method, Parsed, ResponseFault};
 use crate::net::deadline::{First, first};
 use crate::net::error_log::OsError;
-use crate::net::stream::{Quiet, Stream};
+use crate::net::stream::Stream;
 use crate::pipeline::answer::Answer;
-use crate::pipeline::body::{RequestBody, Source};
+use crate::pipeline::body::RequestBody;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::step::{Flow, WaitingStep};
 use crate::pipeline::trace::Attempt;
@@ -398,19 +398,15 @@ impl Call<'_> {
         let deadline = now + self.settings.read_timeout;
         let watch_from = now + Duration::from_millis(WATCH_CLIENT_AFTER_MS);
         let mut read = std::pin::pin!(stream.read(buffer));
-        let client = match &x.source {
-            Source::H1(body) if !self.settings.ignore_client_abort && !x.is_post_action => {
-                Some(body.stream().clone())
-            }
-            _ => None,
-        };
+        let watched = !self.settings.ignore_client_abort && !x.is_post_action;
+        let client = if watched { x.source.watch() } else { None };
         if let (Some(client), true) = (client, watch_from < deadline) {
             if let Ok(done) = x.alarm.within(watch_from, read.as_mut()).await {
                 return Ok(done);
             }
-            match x.alarm.within(deadline, first(read.as_mut(), client.readable())).await {
+            match x.alarm.within(deadline, first(read.as_mut(), client.stirs())).await {
                 Ok(First::Left(done)) => return Ok(done),
-                Ok(First::Right(_)) if client.quiet() == Quiet::Closed => {
+                Ok(First::Right(())) if client.is_gone() => {
                     x.log(
                         Level::Info,
                         format_args!("epoll_wait() reported that client prematurely closed connection, so upstream connection is closed too while sending request to upstream"),
@@ -419,7 +415,7 @@ impl Call<'_> {
                     return Err(Ended::Client(499));
                 }
                 // Data of the client's next request: it cannot be watched any more.
-                Ok(First::Right(_)) => {}
+                Ok(First::Right(())) => {}
                 Err(_) => {
                     timed_out(x, "reading response header from upstream");
                     return Err(Ended::Failed(Failure::Timeout));

@@ -6,6 +6,8 @@ use crate::base::process_settings::Level;
 use crate::conf::{Diagnostic, Scope};
 use crate::http::{Known, Version};
 use crate::net::error_log::OsError;
+use crate::net::h2::Fields;
+use crate::pipeline::body::Source;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::template::Template;
 use crate::plan::builder::Builder;
@@ -41,12 +43,31 @@ fn wanted(settings: &ProxySettings, x: &Exchange) -> bool {
     })
 }
 
+/// Those of its fields that are passed on over HTTP/2.
+fn fields(settings: &ProxySettings, x: &Exchange, input: &Buffer) -> Fields {
+    let mut fields = Fields::default();
+    for field in &x.upstream_head.fields.list {
+        let name = field.name.of(input.filled());
+        if field.known.bit() & DROPPED == 0 && !settings.hidden.contains(field.known, name) {
+            fields.push(name, field.value.of(input.filled()));
+        }
+    }
+    fields
+}
+
 /// Passes the 103 in `x.upstream_head` on, whose bytes are in `input`. False if the client is gone.
 pub async fn pass(settings: &ProxySettings, x: &mut Exchange, input: &Buffer) -> bool {
     if x.depth > 0 || x.version() < Version::Http11 || !wanted(settings, x) {
         return true;
     }
-    let Some(client) = x.connection.client() else { return false };
+    if let Source::H2(body) = &x.source {
+        let fields = fields(settings, x, input);
+        // Once the head is sent there are no hints any more; nor is there anything to do about it.
+        return fields.bytes() == 0 || body.answer().send_interim(103, fields) || !body.answer().is_gone();
+    }
+    let Some(client) = x.connection.client().filter(|_| !x.connection.http2.get()) else {
+        return x.connection.http2.get();
+    };
     let mut text = Vec::with_capacity(x.upstream_head.len);
     for field in &x.upstream_head.fields.list {
         let name = field.name.of(input.filled());

@@ -69,9 +69,8 @@ impl Call<'_> {
     /// The head with what has come of the client's body behind it, so that both leave at once; and
     /// whether its last chunk is among it.
     async fn with_first_piece(&self, x: &mut Exchange, head: Buffer) -> Result<(Buffer, bool), Ended> {
-        match &x.source {
-            Source::H1(body) if body.has_bytes() && body.at_hand().0 > 0 => {}
-            _ => return Ok((head, false)),
+        if !x.source.has_bytes() || x.source.at_hand().0 == 0 {
+            return Ok((head, false));
         }
         let piece = x.next_body_piece().await.map_err(Ended::Client)?;
         x.body = RequestBody::Consumed;
@@ -102,9 +101,8 @@ impl Call<'_> {
         while x.body_pending() {
             if stream.quiet() != Quiet::Open || wait_for_client(x, stream).await == Waited::Upstream {
                 x.body = RequestBody::Consumed;
-                if let Source::H1(body) = std::mem::replace(&mut x.source, Source::None) {
-                    self.upload_later(x, stream, Rest::Client(Box::new(body)), chunked);
-                }
+                let body = std::mem::replace(&mut x.source, Source::None);
+                self.upload_later(x, stream, Rest::Client(Box::new(body)), chunked);
                 return Ok(false);
             }
             let piece = match x.next_body_piece().await {
@@ -186,13 +184,12 @@ enum Waited {
 /// Waits until the client has sent more of its body, or the upstream begins to answer.
 async fn wait_for_client(x: &mut Exchange, upstream: &Stream) -> Waited {
     let timeout = x.here.settings.client_body_timeout;
-    let Source::H1(body) = &x.source else { return Waited::Client };
-    if body.is_done() || body.has_bytes() || body.owes_continue() {
+    let Exchange { source, alarm, .. } = x;
+    if source.is_done() || source.has_bytes() || source.owes_continue() {
         return Waited::Client;
     }
-    let client = body.stream().clone();
     let deadline = clock::now() + timeout;
-    match x.alarm.within(deadline, first(client.readable(), upstream.readable())).await {
+    match alarm.within(deadline, first(source.readable(), upstream.readable())).await {
         Ok(First::Right(_)) => Waited::Upstream,
         Ok(First::Left(_)) | Err(_) => Waited::Client,
     }

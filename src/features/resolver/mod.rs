@@ -9,8 +9,6 @@ use crate::bridge::errand::{Counter, errands};
 use crate::conf::{Arity, Context, Diagnostic, Directive, DirectiveSpec as D, Scope, value};
 use crate::features::upstream;
 use crate::net::deadline::{First, first};
-use crate::net::stream::Quiet;
-use crate::pipeline::body::Source;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::local::Slot;
 use crate::plan::builder::Builder;
@@ -221,24 +219,22 @@ impl ResolverRef {
         let now = clock::now();
         let deadline = now + self.timeout;
         let watch_from = now + Duration::from_millis(WATCH_CLIENT_AFTER_MS);
-        let client = match &x.source {
-            Source::H1(body) if !ignore_client_abort && !x.is_post_action => Some(body.stream().clone()),
-            _ => None,
-        };
+        let watched = !ignore_client_abort && !x.is_post_action;
+        let client = if watched { x.source.watch() } else { None };
         let mut answer = pin!(asked.answer());
         if let Ok(answer) = x.alarm.within(deadline.min(watch_from), answer.as_mut()).await {
             return Ok(answer.unwrap_or(BUSY));
         }
         if let Some(client) = client {
-            match x.alarm.within(deadline, first(answer.as_mut(), client.readable())).await {
+            match x.alarm.within(deadline, first(answer.as_mut(), client.stirs())).await {
                 Ok(First::Left(answer)) => return Ok(answer.unwrap_or(BUSY)),
-                Ok(First::Right(_)) if client.quiet() == Quiet::Closed => {
+                Ok(First::Right(())) if client.is_gone() => {
                     x.log(Level::Info, format_args!("client prematurely closed connection"));
                     x.keep_alive = false;
                     return Err(499);
                 }
                 // Data of the client's next request: it cannot be watched any more.
-                Ok(First::Right(_)) => {}
+                Ok(First::Right(())) => {}
                 Err(_) => return Ok(LATE),
             }
         }

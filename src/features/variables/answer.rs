@@ -91,7 +91,7 @@ pub(super) fn transfer_encoding(x: &Exchange, _: &str, out: &mut Vec<u8>) -> boo
     let has_body = x.answer.status >= 200 && !matches!(x.answer.status, 204 | 304) && !x.is_head();
     let chunked = has_body
         && x.answer.length.is_none()
-        && x.version() >= Version::Http11
+        && x.version() == Version::Http11
         && x.here.settings.chunked_transfer_encoding;
     if chunked {
         out.extend_from_slice(b"chunked");

@@ -1,0 +1,306 @@
+//! HTTP/2 clients of ill will: frames are written by hand. Each abuse ends, and others are served meanwhile.
+
+use crate::harness::*;
+use std::time::{Duration, Instant};
+
+const OK: &str = "server { listen 127.0.0.1:%%PORT%%; http2 on; location / { return 200 ok; } }";
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut out = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    out.extend([kind, flags]);
+    out.extend(stream.to_be_bytes());
+    out.extend(payload);
+    out
+}
+
+/// Fields as literals that no table keeps (RFC 7541, 6.2.2).
+fn fields(list: &[(&str, &str)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (name, value) in list {
+        out.push(0);
+        for text in [name, value] {
+            assert!(text.len() < 127);
+            out.push(text.len() as u8);
+            out.extend(text.as_bytes());
+        }
+    }
+    out
+}
+
+const GET: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")];
+
+/// A connection that has begun.
+fn begun(server: &Server) -> Wire {
+    let mut wire = server.client();
+    wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    wire.send(frame(SETTINGS, 0, 0, &[]));
+    wire
+}
+
+/// The next frame: kind, flags, stream, payload.
+fn next(wire: &mut Wire) -> Result<(u8, u8, u32, Vec<u8>), End> {
+    let head = wire.take(9)?;
+    let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+    let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+    Ok((head[3], head[4], stream, wire.take(length)?))
+}
+
+/// What becomes of one stream: `Ok` with the head's block, `Err` if it or the connection is ended.
+fn outcome(wire: &mut Wire, stream: u32) -> Result<Vec<u8>, &'static str> {
+    loop {
+        match next(wire) {
+            Ok((HEADERS, _, of, block)) if of == stream => return Ok(block),
+            Ok((RST_STREAM, _, of, _)) if of == stream => return Err("reset"),
+            Ok((GOAWAY, ..)) => return Err("goaway"),
+            Ok(_) => {}
+            Err(End::Silent) => panic!("the server says nothing"),
+            Err(_) => return Err("closed"),
+        }
+    }
+}
+
+/// Whether a head's block begins with a status of 400 (indexed) or another 4xx (literal).
+fn is_refusal(block: &[u8]) -> bool {
+    // Indexed `:status` values: 8 is 200, 9 is 204, 10 is 206, 11 is 304, 12 is 400, 13 is 404.
+    !matches!(block.first(), Some(0x88..=0x8b))
+}
+
+/// The connection is ended by the server, in order or not, while this sends on.
+fn is_ended(wire: &mut Wire, mut more: impl FnMut(usize) -> Vec<u8>) -> bool {
+    let begun = Instant::now();
+    for round in 0.. {
+        if !wire.try_send(more(round)) {
+            return true;
+        }
+        if begun.elapsed() > Duration::from_secs(15) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Another client is served, soon.
+fn assert_serves(server: &Server) {
+    let begun = Instant::now();
+    assert_eq!(server.get("/").status(), 200);
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn requests_written_by_hand() {
+    let server = Server::http(OK);
+    let mut wire = begun(&server);
+    wire.send(frame(HEADERS, END_STREAM | END_HEADERS, 1, &fields(&GET)));
+    let block = outcome(&mut wire, 1).unwrap();
+    assert_eq!(block[0], 0x88, "status 200");
+}
+
+#[test]
+fn malformed_heads_are_refused() {
+    let server = Server::http(OK);
+    let good = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")];
+    let with = |more: &[(&'static str, &'static str)]| [&good[..], more].concat();
+    for list in [
+        with(&[("X-Upper", "1")]),
+        with(&[("connection", "close")]),
+        with(&[("keep-alive", "1")]),
+        with(&[("proxy-connection", "1")]),
+        with(&[("transfer-encoding", "chunked")]),
+        with(&[("upgrade", "h2c")]),
+        with(&[("te", "gzip")]),
+        with(&[("x", "a\r\nb: c")]),
+        with(&[("x", "a\nb")]),
+        with(&[("x", "a\0b")]),
+        with(&[("a b", "c")]),
+        with(&[("a:", "c")]),
+        with(&[("a\r\nb", "c")]),
+        with(&[("host", "b")]),
+        with(&[("content-length", "5")]),
+        with(&[("content-length", "x")]),
+        with(&[(":path", "/again")]),
+        with(&[(":method", "GET")]),
+        with(&[("x", "1"), (":scheme", "http")]),
+        with(&[(":unknown", "1")]),
+        with(&[(":status", "200")]),
+        vec![(":method", "GET"), (":scheme", "http"), (":authority", "a")],
+        vec![(":method", "GET"), (":scheme", "http"), (":path", ""), (":authority", "a")],
+        vec![(":method", "GET"), (":path", "/"), (":authority", "a")],
+        vec![(":scheme", "http"), (":path", "/"), (":authority", "a")],
+        vec![(":method", "GET"), (":scheme", "http"), (":path", "/")],
+        vec![(":method", "G T"), (":scheme", "http"), (":path", "/"), (":authority", "a")],
+        vec![(":method", "GET"), (":scheme", "http"), (":path", "/ HTTP/1.1\r\nx: y"), (":authority", "a")],
+        vec![(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "u:p@a")],
+        vec![(":method", "TRACE"), (":scheme", "http"), (":path", "/"), (":authority", "a")],
+        vec![(":method", "CONNECT"), (":authority", "a:80")],
+    ] {
+        let mut wire = begun(&server);
+        wire.send(frame(HEADERS, END_STREAM | END_HEADERS, 1, &fields(&list)));
+        if let Ok(block) = outcome(&mut wire, 1) {
+            assert!(is_refusal(&block), "{list:?} was served");
+        }
+    }
+    assert_serves(&server);
+}
+
+#[test]
+fn a_length_that_lies_is_refused() {
+    let up = Upstream::echo();
+    let server = Server::before(
+        &up,
+        "server { listen 127.0.0.1:%%PORT%%; http2 on; location / { proxy_pass http://%%UP%%; } }",
+    );
+    for (length, body) in [("3", &b"abcdef"[..]), ("10", b"abc")] {
+        let mut list = GET.to_vec();
+        list[0] = (":method", "POST");
+        list.push(("content-length", length));
+        let mut wire = begun(&server);
+        wire.send(frame(HEADERS, END_HEADERS, 1, &fields(&list)));
+        wire.send(frame(DATA, END_STREAM, 1, body));
+        if let Ok(block) = outcome(&mut wire, 1) {
+            assert!(is_refusal(&block), "{length} was served");
+        }
+    }
+    assert!(up.requests().is_empty());
+}
+
+#[test]
+fn rapid_reset_ends_the_connection() {
+    let up = Upstream::new(|origin| {
+        let _ = origin.request();
+        origin.gone();
+    });
+    let server = Server::before(
+        &up,
+        "server { listen 127.0.0.1:%%PORT%%; http2 on; location / { return 200; } location /up { proxy_pass http://%%UP%%; } }",
+    );
+    let mut list = GET.to_vec();
+    list[2] = (":path", "/up");
+    let block = fields(&list);
+    for apart in [false, true] {
+        let before = up.connections();
+        let mut wire = begun(&server);
+        let mut sent = 0;
+        let ended = is_ended(&mut wire, |round| {
+            sent += 1;
+            let stream = 2 * round as u32 + 1;
+            let mut out = frame(HEADERS, END_STREAM | END_HEADERS, stream, &block);
+            if apart {
+                pause(1);
+            }
+            out.extend(frame(RST_STREAM, 0, stream, &8u32.to_be_bytes()));
+            out
+        });
+        assert!(ended, "{sent} requests were reset, and the connection goes on");
+        let reached = up.connections() - before;
+        assert!(apart || reached * 4 <= sent, "{reached} of {sent} reached the upstream");
+    }
+    assert_serves(&server);
+}
+
+#[test]
+fn floods_of_frames_that_carry_nothing_end_the_connection() {
+    if !only_octroi("nginx allows four times as much, which takes long") {
+        return;
+    }
+    let server = Server::http(OK);
+    let ping = frame(PING, 0, 0, &[0; 8]).repeat(500);
+    let settings = frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]).repeat(500);
+    let window = frame(WINDOW_UPDATE, 0, 0, &1u32.to_be_bytes()).repeat(500);
+    let priority = frame(2, 0, 1, &[0, 0, 0, 0, 16]).repeat(500);
+    for (name, flood) in
+        [("PING", ping), ("SETTINGS", settings), ("WINDOW_UPDATE", window), ("PRIORITY", priority)]
+    {
+        let mut wire = begun(&server);
+        assert!(is_ended(&mut wire, |_| flood.clone()), "{name}");
+        assert_serves(&server);
+    }
+}
+
+#[test]
+fn empty_data_frames_end_the_connection() {
+    let up = Upstream::echo();
+    let server = Server::before(
+        &up,
+        "server { listen 127.0.0.1:%%PORT%%; http2 on; location / { return 200; } location /up { proxy_pass http://%%UP%%; } }",
+    );
+    let mut list = GET.to_vec();
+    (list[0], list[2]) = ((":method", "POST"), (":path", "/up"));
+    for payload in [&b""[..], b"x"] {
+        let mut wire = begun(&server);
+        wire.send(frame(HEADERS, END_HEADERS, 1, &fields(&list)));
+        let flood = frame(DATA, 0, 1, payload).repeat(500);
+        assert!(is_ended(&mut wire, |_| flood.clone()), "{payload:?}");
+        assert_serves(&server);
+    }
+}
+
+#[test]
+fn heads_without_end_end_the_connection() {
+    let server = Server::http(OK);
+    // CONTINUATION after CONTINUATION.
+    let mut wire = begun(&server);
+    wire.send(frame(HEADERS, END_STREAM, 1, &fields(&GET)));
+    let more = frame(CONTINUATION, 0, 1, &fields(&[("x", "y")])).repeat(100);
+    assert!(is_ended(&mut wire, |_| more.clone()));
+    // A field that the table keeps, and names of it by one byte each: 4 KB a byte.
+    let mut wire = begun(&server);
+    let mut block = fields(&GET);
+    block.extend([0x40, 1, b'x', 0x7f, 0xa1, 0x1e]);
+    block.extend(vec![b'v'; 4000]);
+    block.extend(vec![0xbe; 8000]);
+    wire.send(frame(HEADERS, END_STREAM | END_HEADERS, 1, &block));
+    if let Ok(block) = outcome(&mut wire, 1) {
+        assert!(is_refusal(&block), "served");
+    }
+    assert_serves(&server);
+}
+
+#[test]
+fn a_client_whose_window_stays_shut_is_given_up() {
+    let server = Setup::http(
+        "send_timeout 200ms; server { listen 127.0.0.1:%%PORT%%; http2 on; location / { root %%DIR%%; } location = /x { return 200; } }",
+    )
+    .file("long", "x".repeat(100_000))
+    .start();
+    let mut list = GET.to_vec();
+    list[2] = (":path", "/long");
+    let mut wire = server.client();
+    wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    // SETTINGS_INITIAL_WINDOW_SIZE: 0.
+    wire.send(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]));
+    wire.send(frame(HEADERS, END_STREAM | END_HEADERS, 1, &fields(&list)));
+    assert_eq!(outcome(&mut wire, 1).map(|block| block[0]), Ok(0x88));
+    assert!(outcome(&mut wire, 1).is_err(), "the stream is reset");
+}
+
+#[test]
+fn no_more_streams_than_allowed() {
+    let up = Upstream::new(|origin| {
+        let _ = origin.request();
+        origin.wait_release();
+    });
+    let server = Server::before(
+        &up,
+        "server { listen 127.0.0.1:%%PORT%%; http2 on; http2_max_concurrent_streams 2; location / { proxy_pass http://%%UP%%; } }",
+    );
+    let mut wire = begun(&server);
+    for stream in [1, 3] {
+        wire.send(frame(HEADERS, END_STREAM | END_HEADERS, stream, &fields(&GET)));
+    }
+    up.wait_requests(2);
+    wire.send(frame(HEADERS, END_STREAM | END_HEADERS, 5, &fields(&GET)));
+    assert_eq!(outcome(&mut wire, 5), Err("reset"));
+    up.release();
+}
