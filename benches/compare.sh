@@ -68,6 +68,13 @@ prepare() { # NAME PORT
     head -c 65536 /dev/urandom >"$results/$1/64k"
     head -c 1048576 /dev/urandom >"$results/$1/1m"
     chmod 644 "$results/$1/64k" "$results/$1/1m"
+    mkdir -p "$results/$1/files"
+    printf '%01024d' 0 >"$results/$1/files/1k.txt"
+    seq 0 99999 | head -c 32768 >"$results/$1/files/32k.txt"
+    chmod -R a+rX "$results/$1/files"
+    seq 1 49 | sed 's|.*|location ~ ^/other/&/([a-z]+)[.](php\|cgi)$ { return 404; }|' >"$results/$1/regexes.inc"
+    seq 1 20 | sed 's|.*|map $http_user_agent $agent& { default d&; ~*robot& r&; ~Mozilla/5[.]([0-9]) m$1; }|' >"$results/$1/maps.inc"
+    seq 1 20 | sed 's|.*|add_header X-Agent-& $agent&;|' >"$results/$1/map_headers.inc"
     seq 0 999 | while read -r n; do
         echo "location /v1/service$n/ { include proxy_pass.conf; }"
     done >"$results/$1/locations.inc"
@@ -80,7 +87,7 @@ start() { # CPU NAME PORT PROGRAM CONFIGURATION
     started=$!
     running="$running $started"
     tries=0
-    until taskset -c 1 "$load" "http://127.0.0.1:$3/v1/service1/" -c 1 -n 1 >/dev/null 2>&1; do
+    until taskset -c 1 "$load" "http://127.0.0.1:$3${path:-/v1/service1/}" -c 1 -n 1 >/dev/null 2>&1; do
         tries=$((tries + 1))
         [ "$tries" -lt 50 ] || die "$2 does not answer with $5; see $results/$2/output and error.log"
         sleep 0.1
@@ -153,19 +160,22 @@ scenario plain-256 proxy.conf -c 256
 scenario no-keepalive-64 proxy.conf -c 64 --no-keepalive
 scenario locations-64 locations.conf -c 64 --paths "$results/paths.txt"
 scenario logged-64 logged.conf -c 64 -H 'User-Agent: Mozilla/5.0 (X11; Linux x86_64)' -H 'Referer: http://localhost/'
+path=/1k.txt scenario static-64 static.conf -c 64
+path=/32k.txt scenario gzip-16 gzip.conf -c 16 -H 'Accept-Encoding: gzip'
+path=/v1/service500/item scenario regex-64 regex.conf -c 64 -H 'User-Agent: Mozilla/5.0 (X11; Linux x86_64)'
 path=/64k scenario body-64k-32 proxy.conf -c 32
 path=/1m scenario body-1m-8 proxy.conf -c 8
 head -c 12288 /dev/urandom | base64 -w 0 >"$results/post"
 scenario post-16k-32 proxy.conf -c 32 --body-file "$results/post"
 scenario rate-5000-64 proxy.conf -c 64 --rate 5000
-rm -f "$results"/*/64k "$results"/*/1m "$results/post"
+rm -rf "$results"/*/64k "$results"/*/1m "$results"/*/files "$results/post"
 
 # --- The table ----------------------------------------------------------------------------------
 
 # Of each column of the rounds the median; of the ratios also the range.
 summary() {
     printf '%-16s %19s %7s %19s %7s %15s %7s   %s\n' scenario 'requests/s' ratio 'p99 us' ratio 'CPU us/req' ratio 'ratio of CPU: range'
-    for name in plain-16 plain-64 plain-256 no-keepalive-64 locations-64 logged-64 body-64k-32 body-1m-8 \
+    for name in plain-16 plain-64 plain-256 no-keepalive-64 locations-64 logged-64 static-64 gzip-16 regex-64 body-64k-32 body-1m-8 \
         post-16k-32 rate-5000-64; do
         [ -f "$results/$name.txt" ] || continue
         awk -v name="$name" '
