@@ -4,13 +4,16 @@ use crate::base::limits::{CAPTURES_MAX, REGEX_MATCH_LIMIT};
 use crate::http::Span;
 use pcre2::bytes::{CaptureLocations, Regex, RegexBuilder};
 use std::cell::RefCell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A compiled pattern.
 pub struct Pattern {
     source: String,
     regex: Regex,
-    /// Its number among all patterns of the process: the key of the thread's scratch memory.
-    id: usize,
+    /// Its place in each thread's scratch memory; another pattern's once this one is dropped.
+    place: usize,
+    /// Its number among all patterns there ever were: tells it from an earlier one at its place.
+    serial: u64,
     named: Vec<(String, usize)>,
 }
 
@@ -23,10 +26,48 @@ pub struct Groups {
 thread_local! {
     /// Each thread matches with its own clone of a pattern, so that PCRE's match memory is never
     /// fought over.
-    static SCRATCH: RefCell<Vec<Option<(Regex, CaptureLocations)>>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: RefCell<Vec<Option<Scratch>>> = const { RefCell::new(Vec::new()) };
 }
 
-static NEXT_ID: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+/// What a thread matches one pattern with.
+struct Scratch {
+    serial: u64,
+    regex: Regex,
+    locations: CaptureLocations,
+}
+
+/// The places that patterns have had, taken while configurations are read and given back when they are
+/// let go of: however often that happens, no thread holds on to more patterns than there were at once.
+static PLACES: Mutex<Places> = Mutex::new(Places { free: Vec::new(), places: 0, serials: 0 });
+
+struct Places {
+    free: Vec<usize>,
+    places: usize,
+    serials: u64,
+}
+
+impl Places {
+    /// A place and a number for a new pattern.
+    fn take(&mut self) -> (usize, u64) {
+        self.serials += 1;
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places += 1;
+            self.places - 1
+        });
+        (place, self.serials)
+    }
+}
+
+fn places() -> MutexGuard<'static, Places> {
+    // Nothing that can panic runs while it is held.
+    PLACES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Pattern {
+    fn drop(&mut self) {
+        places().free.push(self.place);
+    }
+}
 
 impl Pattern {
     /// Compiles `source`.
@@ -48,8 +89,8 @@ impl Pattern {
             .enumerate()
             .filter_map(|(i, name)| name.clone().map(|name| (name, i)))
             .collect();
-        let id = NEXT_ID.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Ok(Pattern { source: source.to_owned(), regex, id, named })
+        let (place, serial) = places().take();
+        Ok(Pattern { source: source.to_owned(), regex, place, serial, named })
     }
 
     /// The pattern as it was written.
@@ -70,14 +111,16 @@ impl Pattern {
     pub fn matches(&self, subject: &[u8], groups: &mut Groups) -> Result<bool, String> {
         SCRATCH.with(|scratch| {
             let mut scratch = scratch.borrow_mut();
-            if scratch.len() <= self.id {
-                scratch.resize_with(self.id + 1, || None);
+            if scratch.len() <= self.place {
+                scratch.resize_with(self.place + 1, || None);
             }
-            let (regex, locations) = scratch[self.id].get_or_insert_with(|| {
-                let own = self.regex.clone();
-                let locations = own.capture_locations();
-                (own, locations)
-            });
+            let mine = &mut scratch[self.place];
+            if mine.as_ref().is_none_or(|found| found.serial != self.serial) {
+                let regex = self.regex.clone();
+                let locations = regex.capture_locations();
+                *mine = Some(Scratch { serial: self.serial, regex, locations });
+            }
+            let Some(Scratch { regex, locations, .. }) = mine else { return Ok(false) };
             let found = regex.captures_read(locations, subject).map_err(|e| e.code().to_string())?;
             groups.list.clear();
             if found.is_none() {
@@ -124,6 +167,20 @@ impl Groups {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_is_used_again_by_another_pattern() {
+        let mut groups = Groups::default();
+        // Other tests of the process may take places meanwhile: one of many is taken again.
+        let mut seen = std::collections::HashSet::new();
+        let again = (0..100).any(|n| {
+            let p = Pattern::new(&format!("^{n}$"), false).expect("pattern");
+            assert_eq!(p.matches(n.to_string().as_bytes(), &mut groups), Ok(true));
+            assert_eq!(p.matches(b"x", &mut groups), Ok(false));
+            !seen.insert(p.place)
+        });
+        assert!(again);
+    }
 
     #[test]
     fn groups_lookaround_and_bounds() {
