@@ -177,6 +177,9 @@ fn a_length_that_lies_is_refused() {
 
 #[test]
 fn rapid_reset_ends_the_connection() {
+    if !only_octroi("nginx bears more of them") {
+        return;
+    }
     let up = Upstream::new(|origin| {
         let _ = origin.request();
         origin.gone();
@@ -230,6 +233,9 @@ fn floods_of_frames_that_carry_nothing_end_the_connection() {
 
 #[test]
 fn empty_data_frames_end_the_connection() {
+    if !only_octroi("nginx bears more of them") {
+        return;
+    }
     let up = Upstream::echo();
     let server = Server::before(
         &up,
@@ -248,6 +254,9 @@ fn empty_data_frames_end_the_connection() {
 
 #[test]
 fn heads_without_end_end_the_connection() {
+    if !only_octroi("nginx answers and goes on") {
+        return;
+    }
     let server = Server::http(OK);
     // CONTINUATION after CONTINUATION.
     let mut wire = begun(&server);
