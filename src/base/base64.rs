@@ -4,6 +4,16 @@ const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 /// Appends what `encoded` stands for; false, with nothing appended, when it is no Base64.
 pub fn decode(encoded: &[u8], out: &mut Vec<u8>) -> bool {
+    decode_with(encoded, [b'+', b'/'], out)
+}
+
+/// The same for the digits that are safe in a URL (RFC 4648, 5).
+pub fn decode_url(encoded: &[u8], out: &mut Vec<u8>) -> bool {
+    decode_with(encoded, [b'-', b'_'], out)
+}
+
+/// `last` are the two digits that the alphabets do not share.
+fn decode_with(encoded: &[u8], last: [u8; 2], out: &mut Vec<u8>) -> bool {
     let start = out.len();
     let digits = encoded.iter().position(|&byte| byte == b'=').unwrap_or(encoded.len());
     if digits % 4 == 1 {
@@ -11,7 +21,7 @@ pub fn decode(encoded: &[u8], out: &mut Vec<u8>) -> bool {
     }
     let (mut bits, mut held) = (0_u32, 0);
     for &digit in encoded.iter().take(digits) {
-        let Some(value) = sextet(digit) else {
+        let Some(value) = sextet(digit, last) else {
             out.truncate(start);
             return false;
         };
@@ -38,13 +48,13 @@ pub fn encode(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The six bits of a digit.
-fn sextet(digit: u8) -> Option<u32> {
+fn sextet(digit: u8, last: [u8; 2]) -> Option<u32> {
     let value = match digit {
         b'A'..=b'Z' => digit - b'A',
         b'a'..=b'z' => digit - b'a' + 26,
         b'0'..=b'9' => digit - b'0' + 52,
-        b'+' => 62,
-        b'/' => 63,
+        _ if digit == last[0] => 62,
+        _ if digit == last[1] => 63,
         _ => return None,
     };
     Some(u32::from(value))

@@ -1,7 +1,7 @@
 //! `secure_link` and its companions: whether a link was made by somebody who knows a secret, and
 //! whether its time is up.
 
-use crate::base::clock;
+use crate::base::{base64, clock};
 use crate::conf::{Arity, Context, Diagnostic, Directive, DirectiveSpec as D, Scope};
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::template::Template;
@@ -188,24 +188,9 @@ fn hash_of_digits(digits: &[u8]) -> Option<[u8; 16]> {
     if digits.len() > HASH_DIGITS_MAX {
         return None;
     }
-    let end = digits.iter().position(|&byte| byte == b'=').unwrap_or(digits.len());
     let mut bytes = Vec::with_capacity(HASH_DIGITS_MAX);
-    let (mut bits, mut held) = (0_u32, 0);
-    for &digit in digits.get(..end)? {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'-' => 62,
-            b'_' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held) as u8);
-        }
+    if !base64::decode_url(digits, &mut bytes) {
+        return None;
     }
     bytes.try_into().ok()
 }
