@@ -5,7 +5,7 @@ use crate::net::error_log::OsError;
 use crate::net::tls::ciphers;
 use crate::net::tls::server::{self, KeyFault, Recipe, TlsServer};
 use crate::net::tls::tickets::{self, Key, Keys, Store};
-use crate::net::tls::verify::{Clients, Mode};
+use crate::net::tls::verify::{Clients, Mode, Trust};
 use crate::plan::builder::Builder;
 use crate::plan::{Handshakes, ServerTls};
 use std::collections::HashMap;
@@ -83,8 +83,8 @@ fn handshakes(
             scope.error(line, "\"ssl_early_data on\" is not supported by Octroi: early data may be replayed")
         );
     }
-    let versions = versions(scope, b)?;
-    let suites = suites(scope)?;
+    let versions = versions(scope, b, "ssl_protocols")?;
+    let suites = suites(scope, "ssl_ciphers")?;
     let groups = match argument(scope, "ssl_ecdh_curve") {
         Some((line, word)) => ciphers::groups(&word.text).map_err(|name| {
             scope.error_at(line, word, format!("the curve \"{name}\" does not exist here"))
@@ -117,7 +117,7 @@ fn handshakes(
         Some(mode) => {
             let depth = scope.number("ssl_verify_depth", 1)?.min(usize::MAX as u64) as usize;
             let mut clients = Clients::new(mode, std::mem::take(&mut trusted), depth, server::algorithms());
-            revoke(scope, b, &mut clients)?;
+            revoke(scope, b, "ssl_crl", &mut clients.trust)?;
             Some(clients)
         }
         None => None,
@@ -140,12 +140,12 @@ fn handshakes(
 }
 
 /// A directive with one argument, where there is one.
-fn argument<'t>(scope: &Scope<'t>, name: &str) -> Option<(&'t Directive, &'t Word)> {
+pub fn argument<'t>(scope: &Scope<'t>, name: &str) -> Option<(&'t Directive, &'t Word)> {
     scope.one(name).and_then(|line| Some((line, line.args.first()?)))
 }
 
 /// The file that a directive names, beside the configuration, and what is in it.
-fn read(
+pub fn read(
     scope: &Scope<'_>,
     b: &Builder<'_>,
     line: &Directive,
@@ -177,7 +177,8 @@ fn read(
     }
 }
 
-fn pair(
+/// The chain and the key of two directives.
+pub fn pair(
     scope: &Scope<'_>,
     b: &Builder<'_>,
     line: &Directive,
@@ -205,9 +206,9 @@ fn pair(
     })
 }
 
-/// TLS 1.2 and TLS 1.3.
-fn versions(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(bool, bool), Diagnostic> {
-    let Some(line) = scope.one("ssl_protocols") else { return Ok((true, true)) };
+/// Whether TLS 1.2 and TLS 1.3 are among the versions that the directive of this name lists.
+pub fn versions(scope: &Scope<'_>, b: &mut Builder<'_>, name: &str) -> Result<(bool, bool), Diagnostic> {
+    let Some(line) = scope.one(name) else { return Ok((true, true)) };
     let mut versions = (false, false);
     let mut absent = Vec::new();
     for word in &line.args {
@@ -220,29 +221,28 @@ fn versions(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(bool, bool), Diag
     }
     let absent = absent.join(", ");
     if versions == (false, false) {
-        let message =
-            format!("\"ssl_protocols\" leaves none: {absent} are not supported by Octroi, being insecure");
+        let message = format!("\"{name}\" leaves none: {absent} are not supported by Octroi, being insecure");
         return Err(scope.error(line, message));
     }
     if !absent.is_empty() {
-        let message =
-            format!("\"ssl_protocols\": {absent} do not exist here, being insecure, and are not spoken");
+        let message = format!("\"{name}\": {absent} do not exist here, being insecure, and are not spoken");
         b.warn(scope.warning(line, message));
     }
     Ok(versions)
 }
 
-fn suites(scope: &Scope<'_>) -> Result<Vec<rustls::SupportedCipherSuite>, Diagnostic> {
-    let Some((line, word)) = argument(scope, "ssl_ciphers") else {
+/// The suites of TLS 1.2 that the directive of this name chooses.
+pub fn suites(scope: &Scope<'_>, name: &str) -> Result<Vec<rustls::SupportedCipherSuite>, Diagnostic> {
+    let Some((line, word)) = argument(scope, name) else {
         return Ok(ciphers::default_suites());
     };
     ciphers::chosen(&word.text).map_err(|unknown| {
         let text = &word.text;
         let message = match unknown {
             "" => {
-                format!("\"ssl_ciphers\" leaves none of the ciphers there are: \"{text}\" (no cipher match)")
+                format!("\"{name}\" leaves none of the ciphers there are: \"{text}\" (no cipher match)")
             }
-            _ => format!("unknown cipher \"{unknown}\" in \"ssl_ciphers\""),
+            _ => format!("unknown cipher \"{unknown}\" in \"{name}\""),
         };
         scope.error_at(line, word, message)
     })
@@ -285,14 +285,15 @@ fn trusted(
     }
 }
 
-fn revoke(scope: &Scope<'_>, b: &Builder<'_>, clients: &mut Clients) -> Result<(), Diagnostic> {
-    let Some((line, _)) = argument(scope, "ssl_crl").filter(|(_, word)| !word.text.is_empty()) else {
+/// Adds the lists of the directive of this name, if there is one.
+pub fn revoke(scope: &Scope<'_>, b: &Builder<'_>, name: &str, trust: &mut Trust) -> Result<(), Diagnostic> {
+    let Some((line, _)) = argument(scope, name).filter(|(_, word)| !word.text.is_empty()) else {
         return Ok(());
     };
     let (path, pem) = read(scope, b, line, "revocation lists")?;
     let wrong = |fault: &str| scope.error(line, format!("cannot load revocation lists \"{path}\": {fault}"));
     for list in server::revocations(&pem).map_err(|fault| wrong(&fault))? {
-        if !clients.add_revocations(&list) {
+        if !trust.add_revocations(&list) {
             return Err(wrong("one of them cannot be read"));
         }
     }

@@ -3,7 +3,7 @@
 use super::certificate::Certificate;
 use super::ciphers;
 use super::tickets::{Keys, Mark, Store, Stored, Tickets};
-use super::verify::{AnyClient, Clients};
+use super::verify::{AnyPeer, Clients};
 use ::aws_lc_rs::digest;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
@@ -81,9 +81,7 @@ impl Recipe {
             .with_protocol_versions(&versions)
             .map_err(|fault| fault.to_string())?;
         let builder = match self.clients {
-            Some(_) => {
-                builder.with_client_cert_verifier(Arc::new(AnyClient { hints: self.hints, algorithms }))
-            }
+            Some(_) => builder.with_client_cert_verifier(Arc::new(AnyPeer { hints: self.hints, algorithms })),
             None => builder.with_no_client_auth(),
         };
         let mut config =

@@ -1,12 +1,12 @@
-//! Certificates of clients: whether their chains lead to somebody trusted (RFC 5280, 6). A handshake
-//! goes on with any certificate whose key the client holds; what its verification says is for the
-//! request, as in nginx.
+//! Certificates of the other side: whether their chains lead to somebody trusted (RFC 5280, 6). A
+//! handshake goes on with any certificate whose key the other side holds; what its verification says is
+//! for the request, as in nginx.
 
 use super::certificate::Certificate;
 use crate::base::clock;
-use rustls::client::danger::HandshakeSignatureValid;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::pki_types::{CertificateDer, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, TrustAnchor, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved, SignatureScheme};
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub enum Mode {
     OptionalNoCa,
 }
 
-/// What the verification of a client's certificate said.
+/// What the verification of a certificate said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// There was none.
@@ -45,11 +45,8 @@ const UNKNOWN_ISSUER: [u16; 5] = [2, 18, 19, 20, 21];
 pub struct Clients {
     /// `ssl_verify_client`.
     pub mode: Mode,
-    roots: Vec<CertificateDer<'static>>,
-    anchors: Vec<TrustAnchor<'static>>,
-    depth: usize,
-    revocations: Vec<CertRevocationList<'static>>,
-    algorithms: WebPkiSupportedAlgorithms,
+    /// By whom their certificates have to be signed.
+    pub trust: Trust,
 }
 
 impl Clients {
@@ -60,18 +57,7 @@ impl Clients {
         depth: usize,
         algorithms: WebPkiSupportedAlgorithms,
     ) -> Clients {
-        let anchor =
-            |root: &CertificateDer<'_>| Some(webpki::anchor_from_trusted_cert(root).ok()?.to_owned());
-        let anchors = roots.iter().filter_map(anchor).collect();
-        Clients { mode, roots, anchors, depth, revocations: Vec::new(), algorithms }
-    }
-
-    /// Adds a list of certificates that were revoked; false if it is none.
-    #[must_use]
-    pub fn add_revocations(&mut self, der: &[u8]) -> bool {
-        let list = BorrowedCertRevocationList::from_der(der).and_then(|list| list.to_owned());
-        let owned = list.map(|list: OwnedCertRevocationList| CertRevocationList::from(list));
-        owned.map(|list| self.revocations.push(list)).is_ok()
+        Clients { mode, trust: Trust::new(roots, depth, algorithms, Role::Client) }
     }
 
     /// Whether a client with this verdict may make requests.
@@ -91,8 +77,54 @@ impl Clients {
             }
         }
     }
-
     /// Verifies what a client sent: its certificate first.
+    pub fn judge(&self, chain: &[CertificateDer<'_>]) -> Verdict {
+        self.trust.judge(chain)
+    }
+}
+
+/// Whose certificates are verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Clients'.
+    Client,
+    /// Those of servers that we ask.
+    Server,
+}
+
+/// Who is trusted to say who others are.
+pub struct Trust {
+    role: Role,
+    roots: Vec<CertificateDer<'static>>,
+    anchors: Vec<TrustAnchor<'static>>,
+    depth: usize,
+    revocations: Vec<CertRevocationList<'static>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Trust {
+    /// Trusts these roots, over at most `depth` certificates between one of them and that in question.
+    pub fn new(
+        roots: Vec<CertificateDer<'static>>,
+        depth: usize,
+        algorithms: WebPkiSupportedAlgorithms,
+        role: Role,
+    ) -> Trust {
+        let anchor =
+            |root: &CertificateDer<'_>| Some(webpki::anchor_from_trusted_cert(root).ok()?.to_owned());
+        let anchors = roots.iter().filter_map(anchor).collect();
+        Trust { role, roots, anchors, depth, revocations: Vec::new(), algorithms }
+    }
+
+    /// Adds a list of certificates that were revoked; false if it is none.
+    #[must_use]
+    pub fn add_revocations(&mut self, der: &[u8]) -> bool {
+        let list = BorrowedCertRevocationList::from_der(der).and_then(|list| list.to_owned());
+        let owned = list.map(|list: OwnedCertRevocationList| CertRevocationList::from(list));
+        owned.map(|list| self.revocations.push(list)).is_ok()
+    }
+
+    /// Verifies what the other side sent: its certificate first.
     pub fn judge(&self, chain: &[CertificateDer<'_>]) -> Verdict {
         let Some((leaf, between)) = chain.split_first() else { return Verdict::None };
         let Some(read) = Certificate::read(leaf) else {
@@ -141,7 +173,10 @@ impl Clients {
             false => Err(webpki::Error::MaximumPathDepthExceeded),
         };
         let now = UnixTime::since_unix_epoch(now);
-        let usage = KeyUsage::client_auth();
+        let usage = match self.role {
+            Role::Client => KeyUsage::client_auth(),
+            Role::Server => KeyUsage::server_auth(),
+        };
         let algorithms = self.algorithms.all;
         leaf.verify_for_usage(algorithms, &self.anchors, &between, now, usage, revocation, Some(&short))
             .map(|_| ())
@@ -206,15 +241,15 @@ fn openssl_words(fault: &webpki::Error) -> (u16, &'static str) {
     }
 }
 
-/// Lets a handshake go on with any certificate whose key the client holds.
+/// Lets a handshake go on with any certificate whose key the other side holds.
 #[derive(Debug)]
-pub(super) struct AnyClient {
+pub(super) struct AnyPeer {
     /// Who is said to be trusted, for the client to choose by.
     pub hints: Vec<DistinguishedName>,
     pub algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl AnyClient {
+impl AnyPeer {
     fn verify_signature(
         &self,
         message: &[u8],
@@ -238,7 +273,30 @@ impl AnyClient {
     }
 }
 
-impl ClientCertVerifier for AnyClient {
+impl AnyPeer {
+    /// RFC 8446, 4.2.3: PKCS #1 v1.5 and SHA-1 are for certificates only.
+    fn verify_of_tls13(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let is_for_handshakes = !matches!(
+            signed.scheme,
+            SignatureScheme::RSA_PKCS1_SHA1
+                | SignatureScheme::RSA_PKCS1_SHA256
+                | SignatureScheme::RSA_PKCS1_SHA384
+                | SignatureScheme::RSA_PKCS1_SHA512
+                | SignatureScheme::ECDSA_SHA1_Legacy
+        );
+        match is_for_handshakes {
+            true => self.verify_signature(message, certificate, signed),
+            false => Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into()),
+        }
+    }
+}
+
+impl ClientCertVerifier for AnyPeer {
     fn client_auth_mandatory(&self) -> bool {
         false
     }
@@ -271,19 +329,42 @@ impl ClientCertVerifier for AnyClient {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        // RFC 8446, 4.2.3: PKCS #1 v1.5 and SHA-1 are for certificates only.
-        let is_for_handshakes = !matches!(
-            signed.scheme,
-            SignatureScheme::RSA_PKCS1_SHA1
-                | SignatureScheme::RSA_PKCS1_SHA256
-                | SignatureScheme::RSA_PKCS1_SHA384
-                | SignatureScheme::RSA_PKCS1_SHA512
-                | SignatureScheme::ECDSA_SHA1_Legacy
-        );
-        match is_for_handshakes {
-            true => self.verify_signature(message, certificate, signed),
-            false => Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into()),
-        }
+        self.verify_of_tls13(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl ServerCertVerifier for AnyPeer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verify_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verify_of_tls13(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
