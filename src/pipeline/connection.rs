@@ -6,14 +6,15 @@ use crate::net::stream::{Stream, WeakStream};
 use crate::net::tls::handshake::Facts;
 use std::cell::{Cell, OnceCell};
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::time::Instant;
 
 /// A client's connection.
 pub struct Connection {
     /// What requests come by, once they can, and which these facts may outlive.
     pub stream: OnceCell<WeakStream>,
-    /// Its TLS session, where it has one.
-    pub tls: OnceCell<Box<Facts>>,
+    /// Its TLS session, where it has one: the same for all requests.
+    pub tls: OnceCell<Rc<Facts>>,
     /// TCP_NODELAY is set, or not wanted (`tcp_nodelay off`).
     pub nodelay: Cell<bool>,
     /// Its number in this worker, as logs show it (`*17`).
@@ -63,8 +64,7 @@ impl Connection {
     pub fn for_stream(&self) -> Connection {
         Connection {
             stream: self.stream.clone(),
-            // HTTP/2 is spoken in clear text.
-            tls: Default::default(),
+            tls: self.tls.clone(),
             nodelay: self.nodelay.clone(),
             number: self.number,
             accepted_from: self.accepted_from,

@@ -99,15 +99,6 @@ impl Gather<'_> {
         let number = self.servers.len();
         let places = self.listens(scope, block, number, b)?;
         let own = self.location(scope, b)?;
-        let asks_http2 = b.location(own).server.http2.on;
-        for &place in &places {
-            let site = &self.sites[place];
-            if site.names.tls && (asks_http2 || site.names.http2) {
-                let address = &site.listen.address;
-                let message = format!("HTTP/2 over TLS is not built yet, {address} speaks HTTP/1.1");
-                self.notices.push(scope.warning(block, message));
-            }
-        }
         let mut named = ahash::AHashMap::new();
         let router = self.locations(scope, Some(&mut named), 0, b)?;
         let tls = std::mem::take(&mut b.tls);

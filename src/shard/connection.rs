@@ -1,6 +1,7 @@
 //! One client connection: requests one after the other, and the wait between them.
 
 use super::core::{Open, Shard, next_connection};
+use super::generation::Generation;
 use super::http2;
 use super::proxied;
 use super::request::{After, Arrived, serve};
@@ -86,6 +87,13 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
     }
     // Nobody has set it before.
     let _ = connection.stream.set(stream.downgrade());
+    if connection.tls.get().is_some_and(|facts| facts.is_http2()) {
+        // Boxed: it would swell what waits.
+        Box::pin(http2::run_agreed(&shard, &connection, &listen, &stream, &mut alarm)).await;
+        log_buffer::flush_turn();
+        drop((enrolled, open));
+        return;
+    }
     loop {
         // What came with the header of a proxy is no second request.
         let pipelined = !ahead.is_empty() && connection.requests.get() > 0;
@@ -173,9 +181,17 @@ fn local_address(stream: &Stream, listen: &Address) -> Address {
 }
 
 /// The own level of the server that a connection belongs to before a host is known.
-pub fn first_server(generation: &super::generation::Generation, site: usize, local: &Address) -> usize {
+pub fn first_server(generation: &Generation, site: usize, local: &Address) -> usize {
     let names = generation.plan.sites[site].names_at(local);
     generation.plan.servers[names.default_server].own
+}
+
+/// The same where the client has named a server in its handshake, if it was TLS.
+pub fn named_server(generation: &Generation, site: usize, connection: &Connection) -> usize {
+    let names = generation.plan.sites[site].names_at(&connection.local);
+    let facts = connection.tls.get().filter(|facts| facts.is_named);
+    let named = facts.and_then(|facts| names.known(facts.name.as_deref()?.as_bytes()));
+    generation.plan.servers[named.unwrap_or(names.default_server)].own
 }
 
 #[cfg(test)]

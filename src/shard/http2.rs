@@ -7,7 +7,7 @@
 //!                    └─ GOAWAY, and the end             (Ending: idle too long, abuse)
 //! ```
 
-use super::connection::first_server;
+use super::connection::named_server;
 use super::core::Shard;
 use super::generation::Generation;
 use super::http2_request::{self, Arrived};
@@ -49,10 +49,7 @@ pub(super) async fn run(
     ahead: Buffer,
     alarm: &mut Alarm,
 ) -> Option<Buffer> {
-    let generation = shard.generation();
-    let site = generation.plan.listens.iter().position(|known| known.address == **listen)?;
-    let here = generation.here(first_server(&generation, site, &connection.local)).clone();
-    drop(generation);
+    let here = first_level(shard, connection, listen)?;
     let until = clock::now() + here.settings.server.client_header_timeout;
     let ahead = match whole_preface(stream, ahead, alarm, until).await? {
         Begun::Http1(bytes) => return Some(bytes),
@@ -62,9 +59,29 @@ pub(super) async fn run(
     None
 }
 
-/// Serves a connection that begins with the preface, which is in `ahead` or to come: what is negotiated
-/// before the first byte comes here at once.
-pub(super) async fn serve(
+/// Serves a connection to its end whose client has agreed on HTTP/2 in its handshake.
+pub(super) async fn run_agreed(
+    shard: &Rc<Shard>,
+    connection: &Rc<Connection>,
+    listen: &Rc<Address>,
+    stream: &Stream,
+    alarm: &mut Alarm,
+) {
+    if let Some(here) = first_level(shard, connection, listen) {
+        serve(shard, connection, listen, (stream, Buffer::default()), &here, alarm).await;
+    }
+}
+
+/// The own level of the server that a connection belongs to before a host is known; `None` when its
+/// address has left the configuration.
+fn first_level(shard: &Shard, connection: &Connection, listen: &Address) -> Option<Rc<Here>> {
+    let generation = shard.generation();
+    let site = generation.plan.listens.iter().position(|known| known.address == *listen)?;
+    Some(generation.here(named_server(&generation, site, connection)).clone())
+}
+
+/// Serves a connection that begins with the preface, which is in `ahead` or to come.
+async fn serve(
     shard: &Rc<Shard>,
     connection: &Rc<Connection>,
     listen: &Rc<Address>,
@@ -243,7 +260,7 @@ struct Driver<'d> {
     shard: &'d Rc<Shard>,
     connection: &'d Rc<Connection>,
     listen: &'d Rc<Address>,
-    /// The own level of the address's default server.
+    /// The own level of the first server.
     here: &'d Rc<Here>,
     stream: &'d Stream,
     session: Session,

@@ -1,6 +1,6 @@
 //! One request on an HTTP/2 connection: a task of its own, whose exchange goes the way of all others.
 
-use super::connection::first_server;
+use super::connection::named_server;
 use super::core::Shard;
 use super::deliver::{self, Client, Sent};
 use super::generation::Generation;
@@ -79,7 +79,7 @@ async fn exchange(shard: &Rc<Shard>, connection: &Rc<Connection>, listen: &Rc<Ad
     let Some(site) = generation.plan.listens.iter().position(|known| known.address == **listen) else {
         return;
     };
-    let server = first_server(&generation, site, &connection.local);
+    let server = named_server(&generation, site, connection);
     let mut x = Recycled::take(connection, &generation.locals, generation.here(server));
     // The timer it comes with may know another task.
     let deadline = clock::now() + x.here.settings.send_timeout;

@@ -323,6 +323,15 @@ pub(super) fn begin(
     if names.tls {
         tls::admit(x, &generation.plan.servers[server].tls)?;
     }
+    if x.head.version == Version::Http2 && !names.http2 && !x.here.settings.server.http2.on {
+        x.log(
+            Level::Info,
+            format_args!(
+                "client attempted to request the server name for which the negotiated protocol is disabled"
+            ),
+        );
+        return Err(tls::MISDIRECTED);
+    }
     // What the location says about it comes when it is found.
     x.keep_alive = x.head.keep_alive;
     Ok(())

@@ -25,7 +25,7 @@ const HANDSHAKE: u8 = 0x16;
 const SSL2: u8 = 0x80;
 
 /// The status for a request that is for another server than the handshake (RFC 9110, 15.5.20).
-const MISDIRECTED: u16 = 421;
+pub(super) const MISDIRECTED: u16 = 421;
 
 /// Shakes hands, and keeps what came of it with the connection. Gives what requests come by, and what of
 /// them has come; `None` when the connection is to be closed. A client that does not speak TLS is heard
@@ -52,7 +52,7 @@ pub(super) async fn begin(
     match shaken {
         Ok(Ok((encrypted, facts))) => {
             // Nobody has set it before: a connection has one session.
-            let _ = connection.tls.set(facts);
+            let _ = connection.tls.set(Rc::new(facts));
             return Some((encrypted, Buffer::default()));
         }
         Ok(Err(Fault::Closed)) => log("peer closed connection in SSL handshake"),
@@ -78,8 +78,9 @@ fn choose(
     let names = generation.plan.sites[site].names_at(&connection.local);
     let known = name.and_then(|name| names.known(name.as_bytes()));
     let server = &generation.plan.servers[known.unwrap_or(names.default_server)];
+    let http2 = names.http2 || generation.here(server.own).settings.server.http2.on;
     let choice = match &server.tls.handshakes {
-        Some(Handshakes::Serve(tls)) => Choice::Serve(tls.clone()),
+        Some(Handshakes::Serve(tls)) => Choice::Serve { server: tls.clone(), http2 },
         Some(Handshakes::Reject) => Choice::Reject,
         None => {
             let log = &generation.here(first_server(&generation, site, &connection.local)).error_log;

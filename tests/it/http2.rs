@@ -2,92 +2,12 @@
 //! What a client of good will cannot send is in `http2_abuse.rs`.
 
 use crate::harness::*;
-use bytes::Bytes;
-use h2::client::SendRequest;
-use http::{HeaderMap, Request};
+use crate::http2_client::*;
+use http::Request;
 use std::time::Duration;
 
 const OK: &str = "server { listen 127.0.0.1:%%PORT%%; http2 on;
     location / { return 200 \"$request_method $request_uri $server_protocol $http2 $http_host $http_cookie\"; } }";
-
-/// What came back for one request.
-#[derive(Debug, Default)]
-struct Got {
-    status: u16,
-    fields: HeaderMap,
-    body: Vec<u8>,
-    trailers: Option<HeaderMap>,
-    /// The stream was reset before its end.
-    cut: bool,
-}
-
-impl Got {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    fn get(&self, name: &str) -> &str {
-        self.fields.get(name).map_or("", |value| value.to_str().unwrap())
-    }
-}
-
-type Client = SendRequest<Bytes>;
-type Ended = tokio::task::JoinHandle<Result<(), h2::Error>>;
-
-/// Runs a client against the server, on a runtime of its own.
-fn with_client<F: Future<Output = ()>>(server: &Server, script: impl FnOnce(Client, Ended) -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let address = ("127.0.0.1", server.port());
-    let local = tokio::task::LocalSet::new();
-    let whole = local.run_until(async move {
-        let socket = tokio::net::TcpStream::connect(address).await.unwrap();
-        socket.set_nodelay(true).unwrap();
-        let (client, connection) = h2::client::Builder::new().handshake(socket).await.unwrap();
-        let ended = tokio::task::spawn_local(connection);
-        script(client, ended).await;
-    });
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), whole).await }).unwrap();
-}
-
-fn request(method: &str, path: &str) -> Request<()> {
-    Request::builder().method(method).uri(format!("http://a{path}")).body(()).unwrap()
-}
-
-/// Sends a request with a body, if there is one, and reads the answer to its end.
-async fn ask(client: &Client, request: Request<()>, body: Option<Vec<u8>>) -> Got {
-    let mut client = client.clone().ready().await.unwrap();
-    let (answer, mut send) = client.send_request(request, body.is_none()).unwrap();
-    if let Some(body) = body {
-        tokio::task::spawn_local(async move {
-            let mut rest = Bytes::from(body);
-            while !rest.is_empty() {
-                send.reserve_capacity(rest.len());
-                let Some(Ok(room)) = std::future::poll_fn(|cx| send.poll_capacity(cx)).await else { return };
-                let piece = rest.split_to(room.min(rest.len()));
-                if send.send_data(piece, rest.is_empty()).is_err() {
-                    return;
-                }
-            }
-        });
-    }
-    let Ok(answer) = answer.await else { return Got { cut: true, ..Got::default() } };
-    let (head, mut body) = answer.into_parts();
-    let mut got = Got { status: head.status.as_u16(), fields: head.headers, ..Got::default() };
-    while let Some(piece) = body.data().await {
-        let Ok(piece) = piece else {
-            got.cut = true;
-            return got;
-        };
-        let _ = body.flow_control().release_capacity(piece.len());
-        got.body.extend_from_slice(&piece);
-    }
-    got.trailers = body.trailers().await.unwrap();
-    got
-}
-
-async fn get(client: &Client, path: &str) -> Got {
-    ask(client, request("GET", path), None).await
-}
 
 /// Bytes that show where they stand.
 fn long(bytes: usize) -> Vec<u8> {

@@ -32,6 +32,8 @@ mod http1_body;
 mod http1_refused;
 mod http2;
 mod http2_abuse;
+mod http2_client;
+mod http2_tls;
 mod language;
 mod limits;
 mod listen;

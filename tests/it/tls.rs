@@ -511,18 +511,3 @@ fn the_key_is_read_with_the_masters_rights() {
     server.launch();
     assert_eq!(Client::new().body(server.port(), "host", "/"), "ok");
 }
-
-#[test]
-fn http2_is_said_to_be_missing_here() {
-    if !only_octroi("nginx speaks HTTP/2 over TLS") {
-        return;
-    }
-    for conf in ["http2 on;", ""] {
-        let listen = if conf.is_empty() { LISTEN.replace(" ssl;", " ssl http2;") } else { LISTEN.to_owned() };
-        let checked = setup(&format!("server {{ {listen} {conf} return 200 $server_protocol; }}")).check();
-        assert_eq!(checked.code, Some(0));
-        assert!(checked.stderr.contains("[warn] HTTP/2 over TLS is not built yet, "), "{}", checked.stderr);
-    }
-    let server = server("http2 on; return 200 $server_protocol;");
-    assert_eq!(Client::new().body(server.port(), "host", "/"), "HTTP/1.1");
-}

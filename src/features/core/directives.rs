@@ -52,7 +52,7 @@ pub const DIRECTIVES: &[D] = &[
     D::new("server_name", SERVER, Arity::AtLeast(1), "name ...", "\"\"", "The names of the server: exact, with a wildcard at either end, or a regular expression after ~.").inherit(Inherit::NeverMany),
     D::new("location", SL, Arity::Between(1, 2), "[= | ~ | ~* | ^~] uri | @name", "", "What holds for a part of the paths.").block(Block::Directives(LOCATION)).inherit(Inherit::NeverMany),
     // ---- HTTP/2 ---------------------------------------------------------------------------------
-    D::new("http2", HS, FLAG, "on | off", "off", "Whether clients that begin with HTTP/2's preface are spoken to in HTTP/2, in clear text; the default server of an address decides."),
+    D::new("http2", HS, FLAG, "on | off", "off", "Whether HTTP/2 is spoken: over TLS to clients that offer it, as the server of the name they ask for says; in clear text to those that begin with its preface, as the address's default server says."),
     D::new("http2_max_concurrent_streams", HS, ONE, "number", "128", "How many requests a client may have under way on one HTTP/2 connection."),
     D::new("http2_body_preread_size", HS, ONE, "size", "64k", "How much of a request's body an HTTP/2 client may send before it is read."),
     D::new("http2_recv_buffer_size", HTTP, ONE, "size", "256k", "How much is read from an HTTP/2 connection at once; at most 64k."),

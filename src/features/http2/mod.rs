@@ -39,7 +39,7 @@ pub const FEATURE: Feature = Feature {
         name: "http2",
         family: false,
         eval: protocol,
-        doc: "`h2c` where the request came over HTTP/2 in clear text, else empty.",
+        doc: "`h2` where the request came over HTTP/2 and TLS, `h2c` where over HTTP/2 in clear text, else empty.",
     }],
     http: nothing,
     location: nothing,
@@ -48,7 +48,7 @@ pub const FEATURE: Feature = Feature {
 
 fn protocol(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
     if x.connection.http2.get() {
-        out.extend_from_slice(b"h2c");
+        out.extend_from_slice(if x.connection.is_encrypted() { b"h2" } else { b"h2c" });
     }
     true
 }

@@ -1,7 +1,7 @@
 //! The server's side of a handshake, and what is known of a session for as long as it lasts.
 
 use super::ciphers;
-use super::server::TlsServer;
+use super::server::{HTTP2, TlsServer};
 use super::verify::{Clients, Verdict};
 use super::{Now, Session};
 use crate::base::buffer::Buffer;
@@ -19,7 +19,12 @@ const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 /// What the client is answered with.
 pub enum Choice {
     /// The handshake goes on with what this server has.
-    Serve(TlsServer),
+    Serve {
+        /// The server.
+        server: TlsServer,
+        /// HTTP/2 is spoken there.
+        http2: bool,
+    },
     /// It is refused: there is no such name here.
     Reject,
 }
@@ -61,6 +66,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Whether HTTP/2 was agreed on.
+    pub fn is_http2(&self) -> bool {
+        *self.alpn == *HTTP2
+    }
+
     /// What the verification of the client's certificate said.
     pub fn verdict(&self) -> Verdict {
         self.verdict.get()
@@ -87,7 +97,7 @@ pub async fn accept(
     below: &Stream,
     mut cipher: Buffer,
     choose: impl FnOnce(Option<&str>) -> (Choice, bool),
-) -> Result<(Stream, Box<Facts>), Fault> {
+) -> Result<(Stream, Facts), Fault> {
     let mut acceptor = Acceptor::default();
     let accepted = loop {
         if cipher.is_empty() {
@@ -108,11 +118,12 @@ pub async fn accept(
     };
     let name = name(&accepted.client_hello());
     let (choice, is_known) = choose(name.as_deref());
-    let Choice::Serve(server) = choice else {
+    let Choice::Serve { server, http2 } = choice else {
         let _ = below.send_now(&UNRECOGNIZED_NAME);
         return Err(Fault::Rejected);
     };
-    let tls = match accepted.into_connection(server.config.clone()) {
+    let config = if http2 { &server.with_http2 } else { &server.config };
+    let tls = match accepted.into_connection(config.clone()) {
         Ok(tls) => tls,
         Err((fault, mut alert)) => {
             let _ = alert.write_all(&mut Now(below));
@@ -126,7 +137,7 @@ pub async fn accept(
     }
     let is_named = is_known && name.is_some();
     let facts = facts(&session, &server, name, is_named);
-    Ok((Stream::from(session), Box::new(facts)))
+    Ok((Stream::from(session), facts))
 }
 
 /// Goes on until both sides know each other.

@@ -21,11 +21,19 @@ const RECORD_HEAD_BYTES: usize = 5;
 /// Sessions that a client of TLS 1.3 is given tickets for at a time, as OpenSSL does.
 const TICKETS: usize = 2;
 
+/// The protocols of HTTP/1 (RFC 7301), as nginx has them.
+const HTTP1: [&[u8]; 3] = [b"http/1.1", b"http/1.0", b"http/0.9"];
+
+/// HTTP/2 over TLS (RFC 9113, 3.2).
+pub const HTTP2: &[u8] = b"h2";
+
 /// What a server has for its handshakes.
 #[derive(Clone)]
 pub struct TlsServer {
-    /// For rustls.
+    /// For rustls, where HTTP/1 is spoken only.
     pub config: Arc<ServerConfig>,
+    /// The same where HTTP/2 is spoken too, and preferred.
+    pub with_http2: Arc<ServerConfig>,
     /// Whose certificates it asks for; `None` for nobody's.
     pub clients: Option<Arc<Clients>>,
 }
@@ -86,7 +94,7 @@ impl Recipe {
         };
         let mut config =
             builder.with_cert_resolver(Arc::new(Pairs(self.pairs.into_iter().map(Arc::new).collect())));
-        config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec(), b"http/0.9".to_vec()];
+        config.alpn_protocols = HTTP1.map(<[u8]>::to_vec).into();
         config.ignore_client_order = self.prefers_own;
         config.max_fragment_size = Some(self.record_bytes + RECORD_HEAD_BYTES);
         config.send_tls13_tickets = TICKETS;
@@ -97,7 +105,13 @@ impl Recipe {
         if let Some(keys) = self.tickets {
             config.ticketer = Arc::new(Tickets::new(keys, self.mark, self.session_s));
         }
-        Ok(TlsServer { config: Arc::new(config), clients: self.clients.map(Arc::new) })
+        let mut with_http2 = config.clone();
+        with_http2.alpn_protocols.insert(0, HTTP2.to_vec());
+        Ok(TlsServer {
+            config: Arc::new(config),
+            with_http2: Arc::new(with_http2),
+            clients: self.clients.map(Arc::new),
+        })
     }
 }
 
