@@ -14,6 +14,7 @@ const CONTEXT_NAMES: &[(Context, &str)] = &[
     (Context::EVENTS, "events"),
     (Context::HTTP, "http"),
     (Context::UPSTREAM, "upstream"),
+    (Context::CONSUMER, "consumer"),
     (Context::SERVER, "server"),
     (Context::IF_IN_SERVER, "if in server"),
     (Context::LOCATION, "location"),
@@ -42,6 +43,8 @@ impl Context {
     pub const LIMIT_EXCEPT: Context = Context(1 << 7);
     /// `upstream {}`
     pub const UPSTREAM: Context = Context(1 << 8);
+    /// `consumer {}`
+    pub const CONSUMER: Context = Context(1 << 9);
 
     /// Both sets together.
     #[must_use]

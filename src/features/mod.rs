@@ -8,6 +8,7 @@ pub mod auth_request;
 pub mod autoindex;
 pub mod browser;
 pub mod charset;
+pub mod consumer;
 pub mod core;
 pub mod empty_gif;
 pub mod geo;
@@ -61,6 +62,8 @@ pub const ALL: &[&Feature] = &[
     // Before all that judges by an address.
     &realip::FEATURE,
     &rewrite::FEATURE,
+    // Before all that reads from the blocks of consumers.
+    &consumer::FEATURE,
     &access::FEATURE,
     &auth_basic::FEATURE,
     &auth_request::FEATURE,

@@ -3,6 +3,7 @@
 
 use super::answer::AnswerHead;
 use super::body::{RequestBody, Source};
+use super::caller::Caller;
 use super::connection::{Connection, push_peer};
 use super::limits::Limits;
 use super::local::Locals;
@@ -107,6 +108,8 @@ pub struct Exchange {
     pub upload: Option<Box<Upload>>,
     /// The client left while its body was read: nobody is there to answer.
     pub client_gone: bool,
+    /// Who sends it, once Access knows.
+    pub caller: Caller,
     /// What limits made of it.
     pub limits: Limits,
     /// Bytes a second the client gets at most, where `$limit_rate` or `X-Accel-Limit-Rate` says so;
@@ -355,6 +358,7 @@ impl Recycled {
                 upstream_uri: Vec::new(),
                 pipelined: false,
                 client_gone: false,
+                caller: Caller::default(),
                 limits: Limits::default(),
                 limit_rate: None,
                 scratch: Vec::new(),
@@ -452,6 +456,7 @@ impl Exchange {
         self.upload = None;
         self.pipelined = false;
         self.client_gone = false;
+        self.caller.clear();
         self.limits.clear();
         self.limit_rate = None;
         self.matched.clear();

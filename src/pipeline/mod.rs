@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod body;
 pub mod browser;
+pub mod caller;
 pub mod conditions;
 pub mod connection;
 pub mod exchange;

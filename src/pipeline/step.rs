@@ -39,6 +39,12 @@ pub enum Flow {
     /// In Access: the request may come in, as far as this step is concerned; `satisfy` decides whether
     /// that is enough. Elsewhere the same as `Next`.
     Grant,
+    /// In Access: as `Grant`, by a credential. Where one step is enough, the other credentials that the
+    /// client has sent must be right all the same.
+    Identify,
+    /// In Access: this status stands, whatever `satisfy` says, unless the client's address was enough: a
+    /// credential that the client has sent is wrong.
+    Refuse(u16),
     /// The next step, after this long. Whoever leaves meanwhile is not served (499).
     Pause(Duration),
     /// The walk runs this subrequest and then this step again, with `Exchange::asked` filled.

@@ -33,6 +33,8 @@ pub enum Variable {
         eval: Eval,
         /// with this argument.
         argument: Box<str>,
+        /// It has no value before Access.
+        late: bool,
     },
     /// A value that a step or a match put into the exchange, else what it is derived from.
     Place(usize),
@@ -66,7 +68,7 @@ impl Variable {
     #[inline]
     pub fn write(&self, x: &Exchange, out: &mut Vec<u8>) -> bool {
         match self {
-            Variable::Computed { eval, argument } => eval(x, argument, out),
+            Variable::Computed { eval, argument, .. } => eval(x, argument, out),
             Variable::Place(place) => match x.values.write(*place, out) {
                 Some(has) => has,
                 None => derive(x, *place, out),

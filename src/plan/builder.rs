@@ -5,6 +5,7 @@ use super::{LocationId, Origin, ServerTls, Worker};
 use crate::base::process_settings::Level;
 use crate::bridge::zone::ZoneSpec;
 use crate::conf::{Diagnostic, Directive, Files, Sources, Word};
+use crate::pipeline::caller;
 use crate::pipeline::filter::{BodyFilter, Stage};
 use crate::pipeline::local::{Layout, ShardFacts, Slot};
 use crate::pipeline::pattern::Pattern;
@@ -206,7 +207,11 @@ impl<'a> Builder<'a> {
             return Variable::Place(place.index);
         }
         if let Some(spec) = self.exact.get(lower.as_str()) {
-            return Variable::Computed { eval: spec.eval, argument: "".into() };
+            return Variable::Computed {
+                eval: spec.eval,
+                argument: "".into(),
+                late: caller::is_late(&lower),
+            };
         }
         if let Some(variable) = self.of_family(&lower) {
             return variable;
@@ -219,7 +224,11 @@ impl<'a> Builder<'a> {
     /// The variable of this name, in lower case, if it belongs to a family.
     fn of_family(&self, name: &str) -> Option<Variable> {
         let spec = self.families.iter().find(|spec| name.starts_with(spec.name))?;
-        Some(Variable::Computed { eval: spec.eval, argument: name[spec.name.len()..].into() })
+        Some(Variable::Computed {
+            eval: spec.eval,
+            argument: name[spec.name.len()..].into(),
+            late: caller::is_late(name),
+        })
     }
 
     /// Defines a variable of the exchange's own and returns its place.
@@ -433,16 +442,18 @@ impl<'a> Builder<'a> {
 
     /// Whether a string of the open location is known only behind Access.
     pub fn is_known_late(&self, template: &Template) -> bool {
-        !self.known_late.is_empty() && {
-            let seen = RefCell::new(AHashSet::new());
-            template.holds(&|variable| self.is_late(variable, &seen))
-        }
+        let seen = RefCell::new(AHashSet::new());
+        template.holds(&|variable| self.is_late(variable, &seen))
     }
 
     /// The same for a variable, and what it is derived from. Derivations may lead back to themselves: those
     /// that were `seen` are not followed again.
     fn is_late(&self, variable: &Variable, seen: &RefCell<AHashSet<usize>>) -> bool {
-        let Variable::Place(place) = variable else { return false };
+        let place = match variable {
+            Variable::Place(place) => place,
+            Variable::Computed { late, .. } => return *late,
+            Variable::Group(_) => return false,
+        };
         if self.known_late.contains(place) {
             return true;
         }

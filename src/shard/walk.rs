@@ -77,8 +77,11 @@ async fn walk(g: &Rc<Generation>, x: &mut Exchange, mut start: Start) -> Answer 
             Flow::Answer(answer) => Stop::Answer(answer),
             Flow::Relocate(relocation) => relocate(g, x, relocation),
             Flow::Search => search_again(g, x),
+            Flow::Refuse(status) => stand_in(g, x, status),
             // The phases end with an answer; nothing found is what nginx says then.
-            Flow::Next | Flow::Grant | Flow::Pause(_) | Flow::Ask(_) | Flow::Aside(_) => stand_in(g, x, 404),
+            Flow::Next | Flow::Grant | Flow::Identify | Flow::Pause(_) | Flow::Ask(_) | Flow::Aside(_) => {
+                stand_in(g, x, 404)
+            }
         };
         match stop {
             Stop::Answer(answer) => return answer,
@@ -114,7 +117,7 @@ async fn phase(g: &Rc<Generation>, x: &mut Exchange, number: usize) -> Flow {
     let here = x.here.clone();
     for step in &here.settings.steps[number] {
         match run_step(g, x, step).await {
-            Flow::Next | Flow::Grant => {}
+            Flow::Next | Flow::Grant | Flow::Identify => {}
             other => return other,
         }
     }
@@ -164,6 +167,7 @@ async fn access(g: &Rc<Generation>, x: &mut Exchange) -> Flow {
     }
     let any = settings.satisfy == Satisfy::Any;
     let mut refusal = None;
+    let mut identified = false;
     for step in steps {
         match run_step(g, x, step).await {
             Flow::Next => {}
@@ -171,7 +175,10 @@ async fn access(g: &Rc<Generation>, x: &mut Exchange) -> Flow {
                 x.answer.fields.remove(Known::WwwAuthenticate);
                 return Flow::Next;
             }
+            Flow::Identify => identified = true,
             Flow::Grant => {}
+            Flow::Refuse(401) => return unauthorized(x).await,
+            Flow::Refuse(status) => return Flow::Answer(Answer::Status(status)),
             // A client that may identify itself is told so, whoever else refused it.
             Flow::Answer(Answer::Status(status @ (401 | 403))) if any => {
                 if refusal != Some(401) {
@@ -181,6 +188,10 @@ async fn access(g: &Rc<Generation>, x: &mut Exchange) -> Flow {
             Flow::Answer(Answer::Status(401)) => return unauthorized(x).await,
             other => return other,
         }
+    }
+    if any && identified {
+        x.answer.fields.remove(Known::WwwAuthenticate);
+        return Flow::Next;
     }
     match refusal {
         None => Flow::Next,
@@ -512,6 +523,7 @@ pub(super) fn subrequest(g: &Rc<Generation>, x: &Exchange, asked: Subrequest) ->
     sub.internal = true;
     sub.uri_is_original = false;
     sub.depth = x.depth + 1;
+    sub.caller.copy(&x.caller);
     sub.limits = x.limits.said();
     sub.source = Source::None;
     sub.body = RequestBody::Memory(Vec::new());

@@ -8,6 +8,7 @@ use crate::features::rewrite;
 use crate::http::Known;
 use crate::pipeline::answer::Answer;
 use crate::pipeline::exchange::Exchange;
+use crate::pipeline::settings::Satisfy;
 use crate::pipeline::step::{Asked, Flow, Phase, QuickStep, Subrequest};
 use crate::plan::builder::Builder;
 use crate::plan::feature::{Feature, no_end, nothing};
@@ -79,6 +80,8 @@ fn set(scope: &Scope<'_>, line: &Directive, b: &mut Builder<'_>) -> Result<Set, 
 impl QuickStep for AuthRequest {
     fn run(&self, x: &mut Exchange) -> Flow {
         match x.asked.take() {
+            // Nobody needs to be asked about who has shown a credential, where that is enough.
+            None if x.caller.is_known() && x.here.settings.satisfy == Satisfy::Any => Flow::Next,
             None => Flow::Ask(Box::new(Subrequest { uri: self.uri.to_vec(), args: Vec::new() })),
             Some(asked) => self.judge(x, &asked),
         }
