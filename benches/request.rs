@@ -54,6 +54,30 @@ fn locations(c: &mut Criterion) {
             });
         });
     }
+    for count in [10usize, 100, 1_000, 10_000] {
+        let mut text = String::from("server { listen 8080; ");
+        for n in 0..count {
+            write!(text, "route GET /api/{{version}}/service{n}/{{id}} {{ return 200; }} ")
+                .expect("a String takes it");
+        }
+        text.push('}');
+        let plan = plan(&text);
+        let asked: Vec<String> =
+            (0..PATHS).map(|i| format!("/api/v{}/service{}/12345", i % 3, i * 7919 % count)).collect();
+        with_exchange(&plan, "", |x| {
+            x.head.method = octroi::http::Method::Get;
+            let router = &plan.servers[0].router;
+            let mut turn = 0;
+            group.bench_function(format!("{count} routes"), |b| {
+                b.iter(|| {
+                    put(&mut x.uri, &asked[turn % PATHS]);
+                    turn += 1;
+                    x.values.clear();
+                    assert!(matches!(black_box(router.find(x)), Ok(Destination::Location(_))));
+                });
+            });
+        });
+    }
     let text = "server { listen 8080; location / { return 200; } location ~ \\.php$ { return 201; } \
                 location ~* ^/img/(?<name>[a-z]+)\\.(png|jpg)$ { return 202; } }";
     let plan = plan(text);

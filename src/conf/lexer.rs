@@ -3,8 +3,9 @@
 //! A word ends at white space, `;` or `{`. It starts quoted or not at all: a quote in the middle of
 //! a word is an ordinary character. A backslash guards the next character; of the guarded ones only
 //! `\"` `\'` `\\` `\t` `\r` `\n` are resolved, in quotes and out of them, so that `\d` or `\;`
-//! reach a regular expression as they are. `${` opens no block. `#` starts a comment only where a
-//! word could start.
+//! reach a regular expression as they are. `${` opens no block, nor, other than in nginx, where it is an
+//! error, does `{name}` or `{*name}` in the middle of a word: the parameter of a path template. `#`
+//! starts a comment only where a word could start.
 
 use std::sync::Arc;
 
@@ -124,6 +125,7 @@ impl Lexer {
             let Some(byte) = self.take_in(&word)? else { return Err(self.unfinished(Some(&word), words)) };
             match byte {
                 b'{' if word.variable => continue,
+                b'{' if quote.is_none() && self.at_parameter() => {}
                 b'\\' => self.guarded(&word, words)?,
                 b' ' | b'\t' | b'\r' | b'\n' | b';' | b'{' if quote.is_none() => {
                     words.push(self.finished(&word)?);
@@ -141,6 +143,17 @@ impl Lexer {
             }
             word.variable = byte == b'$';
         }
+    }
+
+    /// Whether `name}` or `*name}` follows, which no block can begin with. A name begins with a letter,
+    /// so that `\d{3}` stays what it is in nginx.
+    fn at_parameter(&self) -> bool {
+        let rest = self.text.get(self.pos..).unwrap_or_default();
+        let rest = rest.strip_prefix(b"*").unwrap_or(rest);
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        let end = rest.iter().take(MAX_WORD_BYTES).position(|byte| !is_name(byte)).unwrap_or_default();
+        rest.get(end) == Some(&b'}')
+            && rest.first().is_some_and(|first| is_name(first) && !first.is_ascii_digit())
     }
 
     /// Reads what must follow a closing quote: white space, `;`, `{`, or the `)` of an `if`.
@@ -326,6 +339,10 @@ mod tests {
             ("a $;", &["a", "$"]),
             ("a $${b};", &["a", "$${b}"]),
             ("a ${{b;", &["a", "${{b"]),
+            ("a /b/{c}/{*d_1} {", &["a", "/b/{c}/{*d_1}"]),
+            (r"a ^\d{3}$;", &["a", r"^\d"]),
+            ("a b{c;", &["a", "b"]),
+            ("a {b} ;", &["a"]),
         ];
         for (text, expected) in cases {
             assert_eq!(words(text), *expected, "{text}");

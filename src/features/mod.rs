@@ -25,6 +25,7 @@ pub mod referer;
 pub mod refused;
 pub mod resolver;
 pub mod rewrite;
+pub mod route;
 pub mod secure_link;
 pub mod split_clients;
 pub mod ssl;
@@ -49,6 +50,7 @@ use std::sync::Arc;
 pub const ALL: &[&Feature] = &[
     &core::FEATURE,
     &variables::FEATURE,
+    &route::FEATURE,
     &http2::FEATURE,
     &map::FEATURE,
     &geo::FEATURE,

@@ -70,6 +70,11 @@ impl Method {
         }
     }
 
+    /// Every method that is known by name.
+    pub fn all() -> impl Iterator<Item = Method> {
+        METHODS.iter().map(|(method, _)| *method)
+    }
+
     /// Its text; empty for [`Method::Other`].
     pub fn text(self) -> &'static str {
         METHODS.iter().find(|(method, _)| *method == self).map_or("", |(_, text)| text)

@@ -11,6 +11,7 @@
 //! | [`field`] | one header field, the list of them, the names the gateway knows |
 //! | [`host`] | `Host` and the authority of a request target |
 //! | [`uri`] | normalisation and escaping of request paths |
+//! | [`encoded`] | raw paths that others may read otherwise |
 //! | [`carried`] | heads of HTTP/2 requests as those of HTTP/1 |
 //! | [`chunked`] | the chunked transfer coding, both ways |
 //! | [`list`] | comma-separated lists |
@@ -23,6 +24,7 @@ pub mod basic;
 pub mod carried;
 pub mod chunked;
 pub mod date;
+pub mod encoded;
 mod escape;
 mod explain;
 pub mod fault;

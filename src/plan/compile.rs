@@ -5,7 +5,9 @@ use super::builder::Builder;
 use super::feature::Feature;
 use super::listen::{self, AddressSites};
 use super::names;
+use super::path_template::PathTemplate;
 use super::router::{Name, Router};
+use super::routes::{Clash, Methods, NewRoute, Routes};
 use super::{Handshakes, LocationId, Origin, Plan, Server};
 use crate::base::process_settings::{ErrorLog, Level, LogTarget, ProcessSettings};
 use crate::conf::{Context, Diagnostic, Directive, Files, Place, Scope, Sources, Word};
@@ -100,7 +102,8 @@ impl Gather<'_> {
         let places = self.listens(scope, block, number, b)?;
         let own = self.location(scope, b)?;
         let mut named = ahash::AHashMap::new();
-        let router = self.locations(scope, Some(&mut named), 0, b)?;
+        let mut router = self.locations(scope, Some(&mut named), 0, b)?;
+        router.set_routes(self.routes(scope, b)?);
         let tls = std::mem::take(&mut b.tls);
         self.servers.push(Server { own, router, named, tls });
         self.blocks.push((block.place, places.clone()));
@@ -257,6 +260,53 @@ impl Gather<'_> {
         }
         Ok(router)
     }
+
+    /// Compiles the routes of a server.
+    fn routes(&self, scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Routes, Diagnostic> {
+        let mut routes = Routes::default();
+        let mut known: Vec<(LocationId, &Directive)> = Vec::new();
+        for block in scope.here("route") {
+            let [methods, word] = block.args.as_slice() else {
+                return Err(scope.error(block, "invalid number of arguments in \"route\" directive"));
+            };
+            let text = word.text.as_str();
+            let methods = Methods::read(&methods.text)
+                .map_err(|name| scope.error_at(block, methods, format!("invalid method \"{name}\"")))?;
+            let template = PathTemplate::read(text).map_err(|what| {
+                scope.error_at(block, word, format!("invalid route template \"{text}\": {what}"))
+            })?;
+            let child = scope.child(block, Context::LOCATION);
+            if let Some(inner) = child.here("location").next() {
+                return Err(scope.error(inner, format!("a location cannot be inside the route \"{text}\"")));
+            }
+            let id = self.location(&child, b)?;
+            let places = template.names.iter().map(|name| b.define(&format!("route_{name}"))).collect();
+            let strict = is_strict(&child)?;
+            let new = NewRoute { text, template: &template, methods, id, places, strict };
+            routes.insert(new).map_err(|clash| {
+                let other = match clash {
+                    Clash::With(id) => known.iter().find(|(other, _)| *other == id).map(|(_, block)| *block),
+                    Clash::Beside(_) => None,
+                };
+                let shown = |block: &Directive| {
+                    let words: Vec<&str> = block.args.iter().map(|word| word.text.as_str()).collect();
+                    words.join(" ")
+                };
+                let beside = other.map_or("another route".to_owned(), |other| {
+                    let file = scope.sources().path(other.place.file).display();
+                    format!("\"{}\" in {file}:{}", shown(other), other.place.line)
+                });
+                scope.error(block, format!("route \"{}\" cannot be told apart from {beside}", shown(block)))
+            })?;
+            known.push((id, block));
+        }
+        Ok(routes)
+    }
+}
+
+/// Whether raw paths that others may read otherwise are refused in a route: `route_encoded`.
+fn is_strict(scope: &Scope<'_>) -> Result<bool, Diagnostic> {
+    scope.one_of("route_encoded", &[("refuse", true), ("allow", false)], true)
 }
 
 /// The name of a location and its text: `= /a`, `=/a`, `^~ /a`, `~ re`, `~*re`, `@name`, `/a`.

@@ -5,7 +5,9 @@ pub mod compile;
 pub mod feature;
 pub mod listen;
 pub mod names;
+pub mod path_template;
 pub mod router;
+pub mod routes;
 
 use crate::base::address::{Address, Listen};
 use crate::base::process_settings::ProcessSettings;

@@ -1,8 +1,9 @@
-//! Which location a path belongs to: exact names, then the longest prefix, then regular
-//! expressions in the order they were written, each level with its nested ones. nginx's rules, on a
-//! radix tree.
+//! Which location a path belongs to: exact names, then routes where a server has any, then the longest
+//! prefix, then regular expressions in the order they were written, each level with its nested ones.
+//! nginx's rules, on a radix tree.
 
 use super::LocationId;
+use super::routes::{Routed, Routes};
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::settings::PlacedPattern;
 use ahash::AHashMap;
@@ -16,6 +17,8 @@ pub struct Router {
     regexes: Vec<Regex>,
     /// Prefix locations that redirect their name without its final slash, by that shorter name.
     slashes: AHashMap<Box<[u8]>, LocationId>,
+    /// Those of the server, on its own level.
+    routes: Option<Box<Routes>>,
 }
 
 /// A prefix location.
@@ -58,6 +61,10 @@ pub enum Destination {
     Location(LocationId),
     /// The client is sent to the same path with a slash behind it, which is this location's name.
     Slash(LocationId),
+    /// To a route, if its raw path were not one that others may read otherwise.
+    Ambiguous(LocationId),
+    /// To a template none of whose routes is for the method: one of them, and the template's number.
+    NoMethod(LocationId, usize),
 }
 
 /// How a search ended.
@@ -70,6 +77,8 @@ enum Found {
     Final(LocationId),
     /// A location of this name and a slash: the client is redirected there.
     Slash(LocationId),
+    /// A route, or a template without one.
+    Routed(Routed),
 }
 
 impl Router {
@@ -96,6 +105,16 @@ impl Router {
         }
     }
 
+    /// Adds the routes of a server.
+    pub fn set_routes(&mut self, routes: Routes) {
+        self.routes = Some(Box::new(routes)).filter(|routes| !routes.is_empty());
+    }
+
+    /// The routes, where there are any.
+    pub fn routes(&self) -> Option<&Routes> {
+        self.routes.as_deref()
+    }
+
     /// Whether there is no location.
     pub fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.prefixes.is_empty() && self.regexes.is_empty()
@@ -111,12 +130,18 @@ impl Router {
             Found::Nothing => Destination::Nowhere,
             Found::Prefix(id) | Found::Final(id) => Destination::Location(id),
             Found::Slash(id) => Destination::Slash(id),
+            Found::Routed(Routed::To(id)) => Destination::Location(id),
+            Found::Routed(Routed::Ambiguous(id)) => Destination::Ambiguous(id),
+            Found::Routed(Routed::NoMethod(id, template)) => Destination::NoMethod(id, template),
         })
     }
 
     fn search(&self, x: &mut Exchange) -> Result<Found, u16> {
         if let Some(&id) = self.exact.get(x.uri.as_slice()) {
             return Ok(Found::Final(id));
+        }
+        if let Some(routed) = self.routes.as_ref().and_then(|routes| routes.find(x)) {
+            return Ok(Found::Routed(routed));
         }
         let mut found = Found::Nothing;
         let longest = self.prefixes.longest(&x.uri);

@@ -244,7 +244,10 @@ fn find_location(g: &Rc<Generation>, x: &mut Exchange) -> Flow {
     };
     let id = match destination {
         Destination::Nowhere => server.own,
-        Destination::Location(id) | Destination::Slash(id) => id,
+        Destination::Location(id)
+        | Destination::Slash(id)
+        | Destination::Ambiguous(id)
+        | Destination::NoMethod(id, _) => id,
     };
     x.enter(g.here(id));
     let settings = &x.here.settings;
@@ -258,11 +261,26 @@ fn find_location(g: &Rc<Generation>, x: &mut Exchange) -> Flow {
             return Flow::Answer(Answer::Status(413));
         }
     }
-    if let Destination::Slash(_) = destination {
-        let path = [settings.name.as_bytes()].concat();
-        return slash_redirect(x, &path);
+    match destination {
+        Destination::Location(_) | Destination::Nowhere => Flow::Next,
+        Destination::Slash(_) => {
+            let path = [settings.name.as_bytes()].concat();
+            slash_redirect(x, &path)
+        }
+        Destination::Ambiguous(_) => {
+            x.log(
+                Level::Info,
+                format_args!("client sent a path with an encoded separator or dot segment to a route"),
+            );
+            Flow::Answer(Answer::Status(400))
+        }
+        Destination::NoMethod(_, template) => {
+            let allow = server.router.routes().map_or(&b""[..], |routes| routes.allow(template));
+            x.answer.clear();
+            x.answer.fields.push(b"Allow", allow);
+            Flow::Answer(Answer::Status(405))
+        }
     }
-    Flow::Next
 }
 
 /// Sends the client to the location's name with its slash.

@@ -54,6 +54,7 @@ mod realip;
 mod resolver;
 mod returns;
 mod rewrite;
+mod routes;
 mod server_name;
 mod settings;
 mod shutdown_timeout;

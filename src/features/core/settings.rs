@@ -159,8 +159,9 @@ fn location_name(scope: &Scope<'_>) -> String {
     ["=", "^~", "~*", "~"].iter().find_map(|modifier| text.strip_prefix(modifier)).unwrap_or(text).to_owned()
 }
 
+/// Whether the block takes paths by another rule than that they begin with its name.
 fn is_regex(block: &Directive) -> bool {
-    block.args.first().is_some_and(|word| word.text.starts_with('~'))
+    block.name.text == "route" || block.args.first().is_some_and(|word| word.text.starts_with('~'))
 }
 
 fn default_temp_path(b: &Builder<'_>) -> &'static str {

@@ -201,6 +201,11 @@ fn target(
         return Err(scope.error_at(directive, word, message));
     };
     let (authority, uri) = split_authority(rest);
+    if uri.is_some() && is_in_route(scope) {
+        let message = "\"proxy_pass\" cannot have URI part in a route, whose template is no prefix of paths; \
+                       a URL with variables can";
+        return Err(scope.error_at(directive, word, message));
+    }
     if uri.is_some() && !replaces_name(scope) {
         return Err(scope.error_at(
             directive,
@@ -229,6 +234,12 @@ fn replaces_name(scope: &Scope<'_>) -> bool {
     let is_nameless =
         |block: &Directive| block.args.first().is_some_and(|word| word.text.starts_with(['~', '@']));
     scope.context() == Context::LOCATION && !scope.directive().is_some_and(is_nameless)
+}
+
+/// Whether this is the level of a route, or one within it.
+fn is_in_route(scope: &Scope<'_>) -> bool {
+    let block = scope.location().and_then(|location| location.directive());
+    block.is_some_and(|block| block.name.text == "route")
 }
 
 /// `http://` in any case, taken off.

@@ -176,7 +176,8 @@ fn refuse_default(scope: &Scope<'_>, directive: &Directive, target: &Target) -> 
 fn default_redirect(scope: &Scope<'_>, target: &Target, b: &mut Builder<'_>) -> Option<Rewrite> {
     let Target::Fixed { uri, host, .. } = target else { return None };
     let block = scope.location()?.directive()?;
-    let prefix = block.args.first().is_some_and(|word| !word.text.starts_with(['~', '@']));
+    let prefix = block.name.text == "location"
+        && block.args.first().is_some_and(|word| !word.text.starts_with(['~', '@']));
     let uri = uri.as_deref().filter(|_| prefix);
     // Without a URI part the paths are the same on both sides: only scheme and host are taken off.
     let (from_path, to): (&[u8], Vec<u8>) = match uri {
