@@ -67,6 +67,11 @@ pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 /// costs one receive. The others wait without one, and theirs costs a wait and a receive.
 pub const HOT_WAITS_MAX: usize = FREE_SMALL_BUFFERS_MAX;
 
+/// Connections that wait at a shard to be taken over from one that a reload made superfluous: what the
+/// taker gets through in a few milliseconds. One that finds no place stays where it is until its next
+/// request.
+pub const MOVES_WAITING_MAX: usize = 1024;
+
 /// Milliseconds an upstream may think before the client's connection is watched for a hang-up
 /// (499). Watching costs an operation per request, so quick answers never pay for it.
 pub const WATCH_CLIENT_AFTER_MS: u64 = 50;

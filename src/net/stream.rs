@@ -204,6 +204,30 @@ impl Stream {
         Ok(sent?)
     }
 
+    /// Another descriptor of the socket, for another shard to go on with. Nothing may be under way on
+    /// this one but the wait for readability, and it is none of TLS.
+    ///
+    /// # Errors
+    /// The kernel's, where there is no descriptor left.
+    pub fn leave(&self) -> io::Result<Departed> {
+        match &*self.0 {
+            Socket::Tcp(_) => Ok(Departed::Tcp(self.fd().try_clone_to_owned()?)),
+            Socket::Unix(_) => Ok(Departed::Unix(self.fd().try_clone_to_owned()?)),
+            Socket::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Goes on with a socket of another shard, on the same driver.
+    ///
+    /// # Errors
+    /// A socket that cannot be driven.
+    pub fn arrive(departed: Departed) -> io::Result<Stream> {
+        Ok(match departed {
+            Departed::Tcp(fd) => Stream::from(TcpStream::from_std(fd.into())?),
+            Departed::Unix(fd) => Stream::from(UnixStream::from_std(fd.into())?),
+        })
+    }
+
     /// Looks, without waiting, at a connection that should be quiet.
     pub fn quiet(&self) -> Quiet {
         if let Socket::Tls(session) = &*self.0 {
@@ -373,6 +397,14 @@ impl From<UnixStream> for Stream {
     fn from(unix: UnixStream) -> Stream {
         Stream(Rc::new(Socket::Unix(UnsafeCell::new(unix))))
     }
+}
+
+/// A socket on its way from one shard to another.
+pub enum Departed {
+    /// TCP.
+    Tcp(OwnedFd),
+    /// Unix.
+    Unix(OwnedFd),
 }
 
 /// A TCP socket that has its own address and is not connected yet.

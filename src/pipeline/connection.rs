@@ -1,6 +1,7 @@
 //! What is known of a client's connection for as long as it lasts.
 
 use crate::base::address::Address;
+use crate::base::clock;
 use crate::http::proxy_protocol::Header;
 use crate::net::stream::{Stream, WeakStream};
 use crate::net::tls::handshake::Facts;
@@ -37,6 +38,17 @@ pub struct Connection {
     pub http2: Cell<bool>,
 }
 
+/// The facts of a connection that goes on at another shard.
+pub struct Luggage {
+    nodelay: bool,
+    number: u64,
+    accepted_from: Option<SocketAddr>,
+    proxied: Option<Box<Header>>,
+    local: Address,
+    started: Instant,
+    requests: u64,
+}
+
 /// Whether a connection may go on (`worker_shutdown_timeout`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Life {
@@ -50,6 +62,50 @@ pub enum Life {
 }
 
 impl Connection {
+    /// One that was just accepted.
+    pub fn accepted(number: u64, from: Option<SocketAddr>, local: Address, generation: u64) -> Connection {
+        let (nodelay, proxied, requests) = (false, None, 0);
+        let started = clock::now();
+        let facts = Luggage { nodelay, number, accepted_from: from, proxied, local, started, requests };
+        Connection::unpacked(facts, generation)
+    }
+
+    /// One that comes from another shard. It has not begun a request since the last reload.
+    pub fn moved(luggage: Luggage, generation: u64) -> Connection {
+        Connection::unpacked(luggage, generation.saturating_sub(1))
+    }
+
+    fn unpacked(luggage: Luggage, generation: u64) -> Connection {
+        let Luggage { nodelay, number, accepted_from, proxied, local, started, requests } = luggage;
+        Connection {
+            stream: OnceCell::new(),
+            tls: OnceCell::new(),
+            nodelay: Cell::new(nodelay),
+            number,
+            accepted_from,
+            proxied: proxied.map_or_else(OnceCell::new, OnceCell::from),
+            local,
+            started,
+            requests: Cell::new(requests),
+            generation: Cell::new(generation),
+            life: Cell::new(Life::Goes),
+            http2: Cell::new(false),
+        }
+    }
+
+    /// What another shard has to know of it: it is in clear text and speaks HTTP/1, if anything yet.
+    pub fn luggage(&self) -> Luggage {
+        Luggage {
+            nodelay: self.nodelay.get(),
+            number: self.number,
+            accepted_from: self.accepted_from,
+            proxied: self.proxied.get().cloned(),
+            local: self.local.clone(),
+            started: self.started,
+            requests: self.requests.get(),
+        }
+    }
+
     /// What requests come by, as long as it is open.
     pub fn client(&self) -> Option<Stream> {
         self.stream.get().and_then(WeakStream::upgrade)

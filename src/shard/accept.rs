@@ -1,6 +1,6 @@
 //! The accept loops of a shard: one per listening socket.
 
-use super::connection::{self, Accepted};
+use super::connection::{self, Accepted, Client};
 use super::core::Shard;
 use crate::base::address::Address;
 use crate::base::counters::{self, Count};
@@ -149,8 +149,9 @@ async fn accept(
             // A connection that was queued when the address left the configuration.
             let Some(site) = site else { return };
             let accepted = Accepted { stream, peer, listen: address.clone(), site };
+            counters::add(Count::Handled);
             let open = shard.open();
-            let task = connection::run(shard.clone(), accepted, open);
+            let task = connection::run(shard.clone(), Client::Accepted(accepted), open);
             runtime::spawn(super::panic::caught(told_by(shard), task));
         }
         Err(_) if stopping.get() => {}
@@ -167,7 +168,7 @@ async fn accept(
 }
 
 /// Gives the generation in force whenever it is asked for.
-fn told_by(shard: &Rc<Shard>) -> impl Fn() -> Rc<super::generation::Generation> + use<> {
+pub(super) fn told_by(shard: &Rc<Shard>) -> impl Fn() -> Rc<super::generation::Generation> + use<> {
     let shard = shard.clone();
     move || shard.generation()
 }

@@ -3,6 +3,7 @@
 use super::core::{Open, Shard, next_connection};
 use super::generation::Generation;
 use super::http2;
+use super::moving::{self, Moved, Stay};
 use super::proxied;
 use super::request::{After, Arrived, serve};
 use super::term::while_it_lasts;
@@ -14,10 +15,11 @@ use crate::net::deadline::Alarm;
 use crate::net::log_buffer;
 use crate::net::stream::Stream;
 use crate::pipeline::connection::Connection;
-use std::cell::Cell;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// A connection that was accepted.
@@ -32,23 +34,17 @@ pub struct Accepted {
     pub site: usize,
 }
 
+/// Where a connection comes from.
+pub enum Client {
+    /// The listening socket.
+    Accepted(Accepted),
+    /// Another shard, where it is past its beginnings.
+    Moved(Box<Moved>),
+}
+
 /// Serves a connection to its end.
-pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
-    let Accepted { mut stream, peer, listen, site } = accepted;
-    let connection = Rc::new(Connection {
-        stream: Default::default(),
-        tls: Default::default(),
-        nodelay: Cell::new(false),
-        number: next_connection(),
-        accepted_from: peer,
-        proxied: Default::default(),
-        local: local_address(&stream, &listen),
-        started: clock::now(),
-        requests: Cell::new(0),
-        generation: Cell::new(shard.generation_number()),
-        life: Default::default(),
-        http2: Cell::new(false),
-    });
+pub async fn run(shard: Rc<Shard>, client: Client, open: Open) {
+    let Some((connection, mut stream, listen, site, stay)) = begun(&shard, client) else { return };
     let enrolled = shard.roll.enrol(&stream, &connection).await;
     let (mut wait, is_proxied, is_tls, speaks_http2) = {
         let generation = shard.generation();
@@ -62,8 +58,13 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
     // shard does not close it before its time is up.
     let mut least = wait;
     let mut ahead = Buffer::default();
+    let mut pipelined = false;
+    let is_new = stay.is_none();
+    if let Some(stay) = stay {
+        Stay { ahead, pipelined, wait, least } = stay;
+    }
     let mut alarm = Alarm::new(clock::now() + wait);
-    if is_proxied {
+    if is_proxied && is_new {
         // Boxed: rare, and it would swell what waits.
         let header = Box::pin(proxied::read_header(&shard, &connection, &stream, &listen, wait, &mut alarm));
         match header.await {
@@ -95,12 +96,23 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
         return;
     }
     loop {
-        // What came with the header of a proxy is no second request.
-        let pipelined = !ahead.is_empty() && connection.requests.get() > 0;
-        if ahead.is_empty() {
-            match next_bytes(&shard, &stream, &listen, (wait, least), &mut alarm).await {
+        if ahead.is_empty() && (is_tls || !shard.is_superfluous()) {
+            match next_bytes(&shard, &stream, &listen, (wait, least), &mut alarm, !is_tls).await {
                 Some(buffer) => ahead = buffer,
                 None => break,
+            }
+        }
+        if shard.is_superfluous() && !is_tls {
+            let stay = Stay { ahead, pipelined, wait, least };
+            match moving::hand_over(&shard, &connection, &listen, &stream, stay) {
+                Ok(()) => break,
+                Err(stay) => ahead = stay.ahead,
+            }
+            if ahead.is_empty() {
+                match next_bytes(&shard, &stream, &listen, (wait, least), &mut alarm, false).await {
+                    Some(buffer) => ahead = buffer,
+                    None => break,
+                }
             }
         }
         if speaks_http2 && !is_tls && connection.requests.get() == 0 && http2::may_begin(ahead.filled()) {
@@ -125,6 +137,7 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
                 connection.set_nodelay(&stream);
                 wait = timeout;
                 least = spared;
+                pipelined = !rest.is_empty();
                 ahead = rest;
             }
             After::Close => break,
@@ -135,14 +148,42 @@ pub async fn run(shard: Rc<Shard>, accepted: Accepted, open: Open) {
     drop((enrolled, open));
 }
 
+/// What is known of a connection as its task begins, the place of its address's site, and what it was
+/// doing elsewhere. `None` when it cannot be served.
+#[allow(clippy::type_complexity)]
+fn begun(
+    shard: &Shard,
+    client: Client,
+) -> Option<(Rc<Connection>, Stream, Rc<Address>, usize, Option<Stay>)> {
+    let generation = shard.generation_number();
+    match client {
+        Client::Accepted(Accepted { stream, peer, listen, site }) => {
+            let local = local_address(&stream, &listen);
+            let connection = Connection::accepted(next_connection(), peer, local, generation);
+            Some((Rc::new(connection), stream, listen, site, None))
+        }
+        Client::Moved(moved) => {
+            let Moved { socket, listen, luggage, stay } = *moved;
+            let stream = Stream::arrive(socket).ok()?;
+            // One whose address left the configuration meanwhile is closed, as if it had been idle.
+            let plan = shard.generation().plan.clone();
+            let site = plan.listens.iter().position(|known| known.address == listen)?;
+            let connection = Connection::moved(luggage, generation);
+            Some((Rc::new(connection), stream, Rc::new(listen), site, Some(stay)))
+        }
+    }
+}
+
 /// Waits for the next request's first bytes: with a buffer in hand where that is allowed, else
-/// without. `None` when there will be none.
+/// without. `None` when there will be none; `may_move`: an empty buffer when the shard has become
+/// superfluous meanwhile.
 pub(super) async fn next_bytes(
     shard: &Rc<Shard>,
     stream: &Stream,
     listen: &Rc<Address>,
     (wait, least): (Duration, Duration),
     alarm: &mut Alarm,
+    may_move: bool,
 ) -> Option<Buffer> {
     let waiting = shard.wait(stream, listen, least);
     let until = clock::now() + wait;
@@ -158,8 +199,15 @@ pub(super) async fn next_bytes(
     alarm.rest();
     waiting.until(until);
     loop {
-        if stream.readable().await.is_err() {
-            return None;
+        let mut readable = pin!(stream.readable());
+        let woken = poll_fn(|cx| match readable.as_mut().poll(cx) {
+            Poll::Pending if may_move && shard.is_superfluous() => Poll::Ready(None),
+            readable => readable.map(Some),
+        });
+        match woken.await {
+            Some(Ok(())) => {}
+            Some(Err(_)) => return None,
+            None => return Some(Buffer::default()),
         }
         let mut buffer = Buffer::small();
         match stream.read_now(&mut buffer) {

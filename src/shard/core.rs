@@ -1,6 +1,7 @@
 //! What all tasks of one shard share: the generation in force, and what is open.
 
 use super::generation::Generation;
+use super::moving::Neighbour;
 use super::term::{self, Roll};
 use crate::base::address::Address;
 use crate::base::clock;
@@ -29,6 +30,9 @@ pub struct Shard {
     idle: RefCell<Vec<Option<IdleConnection>>>,
     free: RefCell<Vec<usize>>,
     quitting: Cell<bool>,
+    /// A reload left no work for it: its connections go to the neighbours.
+    superfluous: Cell<bool>,
+    neighbours: RefCell<Vec<Neighbour>>,
     /// Counts the generations.
     number: Cell<u64>,
     /// Its open connections.
@@ -70,6 +74,8 @@ impl Shard {
             idle: RefCell::default(),
             free: RefCell::default(),
             quitting: Cell::new(false),
+            superfluous: Cell::new(false),
+            neighbours: RefCell::default(),
             number: Cell::new(0),
             roll: Roll::default(),
             accepting: Cell::new(0),
@@ -119,9 +125,32 @@ impl Shard {
         }
     }
 
-    /// The shard goes on after all: a reload wants it again.
-    pub fn resume(&self) {
-        self.quitting.set(false);
+    /// From now on its connections go to the neighbours, as soon as nothing is under way on them; with
+    /// no neighbours they stay.
+    pub fn yield_to(&self, neighbours: Vec<Neighbour>) {
+        self.superfluous.set(!neighbours.is_empty());
+        *self.neighbours.borrow_mut() = neighbours;
+        if self.superfluous.get() {
+            self.roll.wake_all();
+        }
+    }
+
+    /// Whether its connections are to go to the neighbours.
+    pub fn is_superfluous(&self) -> bool {
+        self.superfluous.get()
+    }
+
+    /// The neighbour that a connection with this number goes to.
+    pub fn neighbour(&self, number: u64) -> Option<Neighbour> {
+        let neighbours = self.neighbours.borrow();
+        let place = number.checked_rem(neighbours.len() as u64)?;
+        neighbours.get(place as usize).cloned()
+    }
+
+    /// Whether a connection may be kept for a further request, here or at a neighbour.
+    pub fn keeps(&self, stream: &Stream) -> bool {
+        let leaves = self.superfluous.get() && stream.is_encrypted();
+        !self.quitting.get() && !leaves
     }
 
     /// Whether nothing is open and nothing can be accepted any more.
@@ -154,7 +183,6 @@ impl Shard {
     pub fn open(self: &Rc<Self>) -> Open {
         self.connections.set(self.connections.get() + 1);
         self.gauge.store(self.connections.get(), Ordering::Relaxed);
-        counters::add(Count::Handled);
         Open { shard: self.clone(), _active: counters::hold() }
     }
 

@@ -14,6 +14,7 @@ mod head;
 mod http2;
 mod http2_answer;
 mod http2_request;
+mod moving;
 mod panic;
 mod proxied;
 mod request;
@@ -25,7 +26,9 @@ mod walk;
 
 use self::core::Shard;
 use crate::base::clock;
+use crate::base::limits::MOVES_WAITING_MAX;
 use crate::base::process_settings::Level;
+use crate::bridge::handover::{self, Taker};
 use crate::bridge::zone::Zones;
 use crate::net::error_log::ErrorLog;
 use crate::net::log_buffer;
@@ -35,6 +38,7 @@ use crate::pipeline::local::ShardFacts;
 use crate::plan::Plan;
 use accept::OwnSocket;
 use generation::Generation;
+use moving::{Moved, Neighbour};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -55,6 +59,9 @@ const COMMANDS_MAX: usize = 16;
 /// How long a shard may take to answer a command before it is taken for stuck.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
+/// How long superfluous shards may take to answer that they keep what they have.
+const STAY_WAIT: Duration = Duration::from_secs(1);
+
 /// How long the flushing of logs is waited for when they are reopened.
 const FLUSH_WAIT: Duration = Duration::from_secs(1);
 
@@ -74,13 +81,16 @@ struct Handle {
     /// The shard has nothing more to do. Its thread stays until the process ends: a runtime that is
     /// dropped would free buffers that the kernel may still write to.
     ended: Arc<AtomicBool>,
-    connections: Arc<AtomicUsize>,
+    /// The shard as others see it that give their connections to it.
+    neighbour: Neighbour,
 }
 
 /// What a shard is told.
 enum Command {
     /// Take up this configuration; answer when it is in force.
     Load(Box<Load>, flume::Sender<Result<(), String>>),
+    /// Hand no more over; answer when done.
+    Stay(flume::Sender<()>),
     /// Write the logs' buffers out; answer when done.
     Flush(flume::Sender<()>),
     /// Finish what is under way.
@@ -92,8 +102,8 @@ enum Command {
 struct Load {
     plan: Arc<Plan>,
     shards: usize,
-    /// The shard takes part; else it drains.
-    serves: bool,
+    /// Where its connections go, when it has no part any more.
+    yields_to: Vec<Neighbour>,
     sockets: Vec<OwnSocket>,
     logs: Logs,
     zones: Zones,
@@ -148,13 +158,15 @@ impl Shards {
         // those let go of them.
         let mut parts: Vec<_> = self.threads.iter().zip(sockets).collect();
         let superfluous = parts.split_off(shards);
-        for (group, serves) in [(parts, true), (superfluous, false)] {
+        let serving = parts.iter().map(|(handle, _)| handle.neighbour.clone()).collect();
+        for (group, yields_to) in [(parts, Vec::new()), (superfluous, serving)] {
             let mut answers = Vec::new();
             for (handle, sockets) in group {
                 let (answer, answered) = flume::bounded(1);
                 let (plan, logs, error_log) = (plan.clone(), logs.clone(), error_log.clone());
                 let zones = zones.clone();
-                let load = Load { plan, shards, serves, sockets, logs, zones, error_log };
+                let yields_to = yields_to.clone();
+                let load = Load { plan, shards, yields_to, sockets, logs, zones, error_log };
                 handle
                     .commands
                     .send(Command::Load(Box::new(load), answer))
@@ -186,6 +198,18 @@ impl Shards {
 
     /// Lets all shards finish what is under way.
     pub fn quit(&self) {
+        // First nothing is on its way from one shard to another any more, lest it arrive where all has
+        // ended.
+        let mut answers = Vec::new();
+        for handle in self.threads.iter().skip(self.serving) {
+            let (answer, answered) = flume::bounded(1);
+            if handle.commands.try_send(Command::Stay(answer)).is_ok() {
+                answers.push(answered);
+            }
+        }
+        for answered in answers {
+            let _ = answered.recv_timeout(STAY_WAIT);
+        }
         for handle in &self.threads {
             let _ = handle.commands.send(Command::Quit);
         }
@@ -208,7 +232,7 @@ impl Shards {
         self.threads
             .iter()
             .take(self.serving)
-            .map(|handle| handle.connections.load(Ordering::Relaxed))
+            .map(|handle| handle.neighbour.connections.load(Ordering::Relaxed))
             .collect()
     }
 }
@@ -218,13 +242,14 @@ impl Handle {
         let (commands, receiver) = flume::bounded(COMMANDS_MAX);
         let connections = Arc::new(AtomicUsize::new(0));
         let gauge = connections.clone();
+        let (door, arrivals) = handover::handover(MOVES_WAITING_MAX);
         let ended = Arc::new(AtomicBool::new(false));
         let tell_end = ended.clone();
         let thread = std::thread::Builder::new().name(format!("shard {number}")).spawn(move || {
             if let Some(cpus) = pin {
                 pin_to(&cpus);
             }
-            let served = run(number, driver, receiver.clone(), gauge);
+            let served = run(number, driver, receiver.clone(), gauge, arrivals);
             let main = async move {
                 served.await;
                 tell_end.store(true, Ordering::Release);
@@ -237,7 +262,7 @@ impl Handle {
                 }
             }
         })?;
-        Ok(Handle { commands, thread, ended, connections })
+        Ok(Handle { commands, thread, ended, neighbour: Neighbour { door, connections } })
     }
 
     fn has_ended(&self) -> bool {
@@ -268,14 +293,20 @@ fn split(sockets: Sockets, shards: usize) -> Vec<Vec<OwnSocket>> {
 }
 
 /// A shard's main task: commands, until it is told to end.
-async fn run(number: usize, driver: Driver, commands: flume::Receiver<Command>, gauge: Arc<AtomicUsize>) {
+async fn run(
+    number: usize,
+    driver: Driver,
+    commands: flume::Receiver<Command>,
+    gauge: Arc<AtomicUsize>,
+    arrivals: Taker<Moved>,
+) {
     let mut shard: Option<Rc<Shard>> = None;
     let mut loops = accept::Loops::default();
     while let Ok(command) = commands.recv_async().await {
         clock::tick();
         match command {
             Command::Load(load, answer) => {
-                let Load { plan, shards, serves, sockets, logs, zones, error_log } = *load;
+                let Load { plan, shards, yields_to, sockets, logs, zones, error_log } = *load;
                 let facts = ShardFacts { shard: number, shards, logs: &logs, zones: &zones };
                 let generation = Generation::new(plan, &facts, error_log);
                 let current = match &shard {
@@ -286,17 +317,20 @@ async fn run(number: usize, driver: Driver, commands: flume::Receiver<Command>, 
                     None => {
                         let first = Rc::new(Shard::new(driver, generation, gauge.clone()));
                         runtime::spawn(self::core::sweep(Rc::downgrade(&first)));
+                        runtime::spawn(moving::take_up(first.clone(), arrivals.clone()));
                         shard = Some(first.clone());
                         first
                     }
                 };
                 let outcome = loops.set(&current, sockets).map_err(|e| format!("listening socket: {e}"));
-                if serves {
-                    current.resume();
-                } else {
-                    current.quit();
-                }
+                current.yield_to(yields_to);
                 let _ = answer.send(outcome);
+            }
+            Command::Stay(answer) => {
+                if let Some(shard) = &shard {
+                    shard.yield_to(Vec::new());
+                }
+                let _ = answer.send(());
             }
             Command::Flush(answer) => {
                 log_buffer::flush_all();
@@ -317,7 +351,7 @@ async fn run(number: usize, driver: Driver, commands: flume::Receiver<Command>, 
             }
         }
     }
-    drain(&shard, &commands).await;
+    drain(&shard, &commands, &arrivals).await;
     log_buffer::flush_all();
 }
 
@@ -334,8 +368,8 @@ async fn stopped(shard: &Option<Rc<Shard>>) {
 }
 
 /// Waits for the last connection to end, or for the order to stop.
-async fn drain(shard: &Option<Rc<Shard>>, commands: &flume::Receiver<Command>) {
-    while shard.as_ref().is_some_and(|shard| !shard.is_drained()) {
+async fn drain(shard: &Option<Rc<Shard>>, commands: &flume::Receiver<Command>, arrivals: &Taker<Moved>) {
+    while shard.as_ref().is_some_and(|shard| !shard.is_drained() || !arrivals.is_empty()) {
         match commands.try_recv() {
             Ok(Command::Stop) => return,
             Ok(Command::Flush(answer)) => {

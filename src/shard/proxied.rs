@@ -29,7 +29,7 @@ pub(super) async fn read_header(
     alarm: &mut Alarm,
 ) -> Option<Buffer> {
     let deadline = clock::now() + wait;
-    let mut buffer = next_bytes(shard, stream, listen, (wait, Duration::ZERO), alarm).await?;
+    let mut buffer = next_bytes(shard, stream, listen, (wait, Duration::ZERO), alarm, false).await?;
     loop {
         match read(buffer.filled()) {
             Ok(Read::Whole { len, header }) => {

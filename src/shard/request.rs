@@ -105,7 +105,7 @@ async fn serve_with(
             return After::Close;
         }
     };
-    if shard.is_quitting() {
+    if !shard.keeps(stream) {
         x.keep_alive = false;
     }
     let mut sent = deliver::run(generation, x, Client::H1(stream), answer).await;
@@ -142,7 +142,7 @@ async fn finish(shard: &Rc<Shard>, x: &mut Exchange, stream: &Stream, sent: Sent
     let (timeout, least) = (settings.keepalive_timeout, settings.keepalive_min_timeout);
     let lingering = settings.lingering_close;
     let (time, pause) = (settings.lingering_time, settings.lingering_timeout);
-    let keep_alive = x.keep_alive && !timeout.is_zero() && !shard.is_quitting();
+    let keep_alive = x.keep_alive && !timeout.is_zero() && shard.keeps(stream);
     let pending = x.body_pending();
     if keep_alive && pending && !Box::pin(drain::body(x, time, pause)).await {
         return After::Close;

@@ -72,6 +72,13 @@ impl Roll {
         }
     }
 
+    /// Wakes all, so that those that wait see that they are to go to another shard.
+    pub(super) fn wake_all(&self) {
+        for entry in self.places.borrow().iter().flatten() {
+            entry.task.wake_by_ref();
+        }
+    }
+
     /// Wakes what speaks HTTP/2, so that it tells its client to go elsewhere.
     pub(super) fn wake_http2(&self) {
         for entry in self.places.borrow().iter().flatten() {

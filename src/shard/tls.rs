@@ -41,7 +41,7 @@ pub(super) async fn begin(
 ) -> Option<(Stream, Buffer)> {
     let deadline = clock::now() + wait;
     if first.is_empty() {
-        first = next_bytes(shard, stream, listen, (wait, Duration::ZERO), alarm).await?;
+        first = next_bytes(shard, stream, listen, (wait, Duration::ZERO), alarm, false).await?;
     }
     if !first.filled().first().is_some_and(|byte| *byte == HANDSHAKE || *byte >= SSL2) {
         return Some((stream.clone(), first));

@@ -41,6 +41,7 @@ mod listing;
 mod location;
 mod maps;
 mod mirror;
+mod moving;
 mod proxy_failure;
 mod proxy_protocol;
 mod proxy_request;
