@@ -67,6 +67,7 @@ mod syslog;
 mod timeouts;
 mod tls;
 mod tls_client;
+mod tls_session;
 mod try_files;
 mod upgrade;
 mod upstream_keepalive;

@@ -21,6 +21,7 @@ pub struct Made {
 /// An authority.
 pub struct Authority {
     pub pem: String,
+    der: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -30,8 +31,8 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        Authority { pem, issuer: Issuer::new(params, key) }
+        let made = params.self_signed(&key).unwrap();
+        Authority { pem: made.pem(), der: made.der().clone(), issuer: Issuer::new(params, key) }
     }
 
     /// An authority below this one.
@@ -40,8 +41,18 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
-        let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
-        Authority { pem, issuer: Issuer::new(params, key) }
+        let made = params.signed_by(&key, &self.issuer).unwrap();
+        Authority { pem: made.pem(), der: made.der().clone(), issuer: Issuer::new(params, key) }
+    }
+
+    /// Its own certificate, for it to present.
+    pub fn own(&self) -> Made {
+        Made {
+            pem: self.pem.clone(),
+            key: self.issuer.key().serialize_pem(),
+            chain: vec![self.der.clone()],
+            key_der: self.issuer.key().serialize_der(),
+        }
     }
 
     /// The list of what it revoked, in PEM.

@@ -3,7 +3,8 @@
 use crate::conf::{Context, Diagnostic, Directive, Scope, Word, value};
 use crate::net::error_log::OsError;
 use crate::net::tls::ciphers;
-use crate::net::tls::server::{self, KeyFault, Recipe, TlsServer};
+use crate::net::tls::key;
+use crate::net::tls::server::{self, Recipe, TlsServer};
 use crate::net::tls::tickets::{self, Key, Keys, Store};
 use crate::net::tls::verify::{Clients, Mode, Trust};
 use crate::plan::builder::Builder;
@@ -91,6 +92,7 @@ fn handshakes(
         })?,
         None => ciphers::default_groups(),
     };
+    let passwords = passwords(scope, b, "ssl_password_file")?;
     let mut pairs = Vec::new();
     let keys = scope.all("ssl_certificate_key");
     for (at, line) in certificates.iter().enumerate() {
@@ -99,7 +101,7 @@ fn handshakes(
             let message = format!("no \"ssl_certificate_key\" is defined for certificate \"{last}\"");
             return Err(scope.error(*line, message));
         };
-        pairs.push(pair(scope, b, line, key)?);
+        pairs.push(pair(scope, b, line, key, &passwords)?);
     }
     if let Some(staple) = staple(scope, b)? {
         pairs.iter_mut().for_each(|pair| pair.ocsp = Some(staple.clone()));
@@ -127,6 +129,7 @@ fn handshakes(
         versions,
         suites,
         groups,
+        compresses: scope.flag("ssl_certificate_compression", false)?,
         prefers_own: scope.flag("ssl_prefer_server_ciphers", false)?,
         record_bytes: record_bytes.clamp(RECORD_BYTES_MIN, RECORD_BYTES_MAX) as usize,
         clients,
@@ -183,27 +186,21 @@ pub fn pair(
     b: &Builder<'_>,
     line: &Directive,
     key: &Directive,
+    passwords: &[Vec<u8>],
 ) -> Result<rustls::sign::CertifiedKey, Diagnostic> {
     let (path, pem) = read(scope, b, line, "certificate")?;
     let chain = server::certificates(&pem)
         .map_err(|fault| scope.error(line, format!("cannot load certificate \"{path}\": {fault}")))?;
     let (path, pem) = read(scope, b, key, "certificate key")?;
-    server::pair(chain, &pem).map_err(|fault| {
-        let message = match fault {
-            KeyFault::None(fault) | KeyFault::Unusable(fault) => {
-                format!("cannot load certificate key \"{path}\": {fault}")
-            }
-            KeyFault::Encrypted => {
-                format!(
-                    "cannot load certificate key \"{path}\": encrypted keys are not supported by Octroi yet"
-                )
-            }
-            KeyFault::Mismatch => {
-                format!("SSL_CTX_use_PrivateKey(\"{path}\") failed (SSL: key values mismatch)")
-            }
-        };
-        scope.error(key, message)
-    })
+    server::pair(chain, &pem, passwords).map_err(|fault| scope.error(key, fault.text(&path)))
+}
+
+/// The pass phrases of the file that the directive of this name names; none without it.
+pub fn passwords(scope: &Scope<'_>, b: &Builder<'_>, name: &str) -> Result<Vec<Vec<u8>>, Diagnostic> {
+    match argument(scope, name) {
+        Some((line, _)) => Ok(key::passwords(&read(scope, b, line, "pass phrases")?.1)),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Whether TLS 1.2 and TLS 1.3 are among the versions that the directive of this name lists.

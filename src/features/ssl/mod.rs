@@ -36,9 +36,25 @@ const DIRECTIVES: &[D] = &[
         Arity::Exactly(1),
         "file",
         "",
-        "The key of the certificate of the same place, in PEM, not encrypted.",
+        "The key of the certificate of the same place, in PEM; if it is encrypted, ssl_password_file has its pass phrase.",
     )
     .inherit(Inherit::Together),
+    D::new(
+        "ssl_password_file",
+        HS,
+        Arity::Exactly(1),
+        "file",
+        "",
+        "Pass phrases for encrypted keys, one on each line, which are tried in turn.",
+    ),
+    D::new(
+        "ssl_certificate_compression",
+        HS,
+        Arity::Flag,
+        "on | off",
+        "off",
+        "Whether certificates are compressed, with zlib, for clients of TLS 1.3 that take it (RFC 8879), and theirs may be.",
+    ),
     D::new(
         "ssl_protocols",
         HS,

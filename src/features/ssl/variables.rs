@@ -25,6 +25,33 @@ const fn one(name: &'static str, eval: Eval, doc: &'static str) -> VariableSpec 
 pub(super) const VARIABLES: &[VariableSpec] = &[
     one("ssl_protocol", protocol, "The version of TLS that the client speaks: `TLSv1.2` or `TLSv1.3`."),
     one("ssl_cipher", cipher, "The suite of ciphers in use, by OpenSSL's name."),
+    one(
+        "ssl_ciphers",
+        offered_suites,
+        "The suites that the client offered, by OpenSSL's names, with colons between.",
+    ),
+    one(
+        "ssl_curves",
+        offered_groups,
+        "The groups of key exchange that the client offered, with colons between.",
+    ),
+    one(
+        "ssl_sigalgs",
+        offered_schemes,
+        "The schemes of signatures that the client offered, as numbers with colons between.",
+    ),
+    one("ssl_sigalg", signed, "What the server signed the handshake with; empty where a session went on."),
+    one(
+        "ssl_session_id",
+        session_id,
+        "The identifier of the session that the client can go on with, in hexadecimal.",
+    ),
+    one("ssl_ech_status", no_ech, "What became of an encrypted hello: empty, there is none here."),
+    one(
+        "ssl_ech_outer_server_name",
+        no_ech,
+        "The public name of an encrypted hello: empty, there is none here.",
+    ),
     one("ssl_curve", curve, "The group of the key exchange; empty where a session went on without one."),
     one("ssl_server_name", server_name, "The name that the client asked for in its handshake (SNI)."),
     one("ssl_alpn_protocol", alpn, "The protocol agreed on in the handshake (ALPN)."),
@@ -89,6 +116,32 @@ fn alpn(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
 
 fn reused(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
     of_session(x, out, |facts| if facts.is_resumed { b"r" } else { b"." })
+}
+
+fn offered_suites(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
+    facts(x).map(|facts| facts.offered.push_suites(out)).is_some()
+}
+
+fn offered_groups(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
+    facts(x).map(|facts| facts.offered.push_groups(out)).is_some()
+}
+
+fn offered_schemes(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
+    facts(x).map(|facts| facts.offered.push_schemes(out)).is_some()
+}
+
+fn signed(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
+    of_session(x, out, |facts| facts.signed.as_bytes())
+}
+
+fn session_id(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
+    let Some(id) = facts(x).and_then(|facts| facts.session) else { return false };
+    id.iter().for_each(|byte| push_hex(*byte, b"0123456789abcdef", out));
+    true
+}
+
+fn no_ech(_: &Exchange, _: &str, _: &mut Vec<u8>) -> bool {
+    false
 }
 
 fn early_data(_: &Exchange, _: &str, _: &mut Vec<u8>) -> bool {

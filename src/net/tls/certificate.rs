@@ -25,17 +25,22 @@ pub struct Certificate<'c> {
     pub until: i64,
     /// The subject's public key, with its header.
     pub key: &'c [u8],
+    /// The extensions, one behind the other.
+    extensions: &'c [u8],
 }
 
-const INTEGER: u8 = 0x02;
-const BIT_STRING: u8 = 0x03;
-const OID: u8 = 0x06;
+pub(super) const BOOLEAN: u8 = 0x01;
+pub(super) const INTEGER: u8 = 0x02;
+pub(super) const BIT_STRING: u8 = 0x03;
+pub(super) const OCTET_STRING: u8 = 0x04;
+pub(super) const OID: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const BMP_STRING: u8 = 0x1e;
-const SEQUENCE: u8 = 0x30;
+pub(super) const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const VERSION: u8 = 0xa0;
+const EXTENSIONS: u8 = 0xa3;
 
 /// The names of attributes (RFC 4519) by the contents of their identifiers, as OpenSSL shortens them.
 const ATTRIBUTES: &[(&[u8], &str)] = &[
@@ -56,7 +61,7 @@ const ATTRIBUTES: &[(&[u8], &str)] = &[
 ];
 
 /// One value: its tag, all of it, and its contents.
-type Value<'c> = (u8, &'c [u8], &'c [u8]);
+pub(super) type Value<'c> = (u8, &'c [u8], &'c [u8]);
 
 impl<'c> Certificate<'c> {
     /// Reads a certificate; `None` if it is none.
@@ -77,6 +82,12 @@ impl<'c> Certificate<'c> {
         let (from, until) = (time(next(&mut validity)?)?, time(next(&mut validity)?)?);
         let subject = expect(&mut body, SEQUENCE)?.2;
         let key = expect(&mut body, SEQUENCE)?.1;
+        let mut extensions: &[u8] = &[];
+        while let Some((tag, _, mut contents)) = next(&mut body) {
+            if tag == EXTENSIONS {
+                extensions = expect(&mut contents, SEQUENCE)?.2;
+            }
+        }
         let zeros = serial.iter().take_while(|byte| **byte == 0).count();
         let serial = serial.get(zeros..)?;
         Some(Certificate {
@@ -90,12 +101,27 @@ impl<'c> Certificate<'c> {
             from,
             until,
             key,
+            extensions,
         })
     }
 
     /// Whether it names itself as its issuer.
     pub fn is_self_issued(&self) -> bool {
         self.issuer == self.subject
+    }
+
+    /// What the extension of this identifier (below 2.5.29 for most) says; `None` without it.
+    pub(super) fn extension(&self, identifier: &[u8]) -> Option<&'c [u8]> {
+        let mut rest = self.extensions;
+        loop {
+            let mut one = expect(&mut rest, SEQUENCE)?.2;
+            if expect(&mut one, OID)?.2 == identifier {
+                // Behind the flag that says whether it is critical.
+                return std::iter::from_fn(|| next(&mut one))
+                    .find(|value| value.0 == OCTET_STRING)
+                    .map(|v| v.2);
+            }
+        }
     }
 }
 
@@ -227,12 +253,12 @@ fn decimal(digits: &[u8]) -> Option<i64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-fn expect<'c>(rest: &mut &'c [u8], tag: u8) -> Option<Value<'c>> {
+pub(super) fn expect<'c>(rest: &mut &'c [u8], tag: u8) -> Option<Value<'c>> {
     next(rest).filter(|value| value.0 == tag)
 }
 
 /// The next value (X.690, 8.1): a tag of one byte, a length, the contents.
-fn next<'c>(rest: &mut &'c [u8]) -> Option<Value<'c>> {
+pub(super) fn next<'c>(rest: &mut &'c [u8]) -> Option<Value<'c>> {
     let all = *rest;
     let (&[tag, short], _) = all.split_first_chunk::<2>()?;
     let (length, head) = match short {

@@ -4,7 +4,7 @@
 
 use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::aws_lc_rs::{cipher_suite, kx_group};
-use rustls::{CipherSuite, SupportedCipherSuite};
+use rustls::{CipherSuite, SignatureScheme, SupportedCipherSuite};
 
 /// The suites of TLS 1.3, in the order of preference; `ssl_ciphers` says nothing of them.
 pub const TLS13: &[SupportedCipherSuite] = &[
@@ -285,6 +285,23 @@ fn group(name: &str) -> Option<&'static dyn SupportedKxGroup> {
         "mlkem1024" => kx_group::MLKEM1024,
         _ => return None,
     })
+}
+
+/// The name of a scheme of signatures (RFC 8446, 4.2.3), as OpenSSL has it.
+pub fn scheme(scheme: SignatureScheme) -> &'static str {
+    match scheme {
+        SignatureScheme::RSA_PKCS1_SHA256 => "rsa_pkcs1_sha256",
+        SignatureScheme::RSA_PKCS1_SHA384 => "rsa_pkcs1_sha384",
+        SignatureScheme::RSA_PKCS1_SHA512 => "rsa_pkcs1_sha512",
+        SignatureScheme::RSA_PSS_SHA256 => "rsa_pss_rsae_sha256",
+        SignatureScheme::RSA_PSS_SHA384 => "rsa_pss_rsae_sha384",
+        SignatureScheme::RSA_PSS_SHA512 => "rsa_pss_rsae_sha512",
+        SignatureScheme::ECDSA_NISTP256_SHA256 => "ecdsa_secp256r1_sha256",
+        SignatureScheme::ECDSA_NISTP384_SHA384 => "ecdsa_secp384r1_sha384",
+        SignatureScheme::ECDSA_NISTP521_SHA512 => "ecdsa_secp521r1_sha512",
+        SignatureScheme::ED25519 => "ed25519",
+        _ => "",
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The server's side of a handshake, and what is known of a session for as long as it lasts.
 
 use super::ciphers;
+use super::noted::{Noted, SessionId};
+use super::offered::Offered;
 use super::server::{HTTP2, TlsServer};
 use super::verify::{Clients, Verdict};
 use super::{Now, Session};
@@ -57,6 +59,12 @@ pub struct Facts {
     pub alpn: Box<[u8]>,
     /// The session goes on with one from before.
     pub is_resumed: bool,
+    /// The session's identifier, where it can be gone on with.
+    pub session: Option<SessionId>,
+    /// What the server signed with, by its name in RFC 8446, 4.2.3; empty where it did not.
+    pub signed: &'static str,
+    /// What the client offered.
+    pub offered: Offered,
     /// The client's certificate and those that it sent with it.
     pub chain: Box<[CertificateDer<'static>]>,
     /// What its verification said.
@@ -117,12 +125,16 @@ pub async fn accept(
         }
     };
     let name = name(&accepted.client_hello());
+    let offered = Offered::read(&accepted.client_hello());
     let (choice, is_known) = choose(name.as_deref());
     let Choice::Serve { server, http2 } = choice else {
         let _ = below.send_now(&UNRECOGNIZED_NAME);
         return Err(Fault::Rejected);
     };
     let config = if http2 { &server.with_http2 } else { &server.config };
+    // Of another handshake, if anything.
+    Noted::default().take();
+    let mut noted = Noted::default();
     let tls = match accepted.into_connection(config.clone()) {
         Ok(tls) => tls,
         Err((fault, mut alert)) => {
@@ -131,20 +143,24 @@ pub async fn accept(
         }
     };
     let session = Session::new(below.clone(), Connection::Server(tls));
-    if let Err(fault) = shake_hands(&session, cipher).await {
+    noted.take();
+    if let Err(fault) = shake_hands(&session, cipher, &mut noted).await {
         session.end_silently();
         return Err(fault);
     }
     let is_named = is_known && name.is_some();
-    let facts = facts(&session, &server, name, is_named);
+    let facts = Facts { name, is_named, offered, ..facts(&session, &server, noted) };
     Ok((Stream::from(session), facts))
 }
 
 /// Goes on until both sides know each other.
-async fn shake_hands(session: &Session, mut cipher: Buffer) -> Result<(), Fault> {
+async fn shake_hands(session: &Session, mut cipher: Buffer, noted: &mut Noted) -> Result<(), Fault> {
     loop {
         if !cipher.is_empty() {
-            session.decrypt(std::mem::take(&mut cipher)).map_err(tls_fault)?;
+            Noted::default().take();
+            let decrypted = session.decrypt(std::mem::take(&mut cipher));
+            noted.take();
+            decrypted.map_err(tls_fault)?;
         }
         session.drain().await.map_err(Fault::Broken)?;
         if !session.tls.borrow().is_handshaking() {
@@ -177,13 +193,15 @@ fn name(hello: &ClientHello<'_>) -> Option<Box<str>> {
     hello.server_name().map(|name| name.to_ascii_lowercase().into())
 }
 
-fn facts(session: &Session, server: &TlsServer, name: Option<Box<str>>, is_named: bool) -> Facts {
+fn facts(session: &Session, server: &TlsServer, noted: Noted) -> Facts {
     let tls = session.tls.borrow();
     let chain: Box<[CertificateDer<'static>]> = tls.peer_certificates().unwrap_or_default().into();
     let verdict = match &server.clients {
         Some(clients) => clients.judge(&chain),
         None => Verdict::None,
     };
+    let is_resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
+    let signed = noted.signed.filter(|_| !is_resumed);
     let group = tls.negotiated_key_exchange_group().map(|group| group.name());
     Facts {
         protocol: match tls.protocol_version() {
@@ -192,10 +210,13 @@ fn facts(session: &Session, server: &TlsServer, name: Option<Box<str>>, is_named
         },
         cipher: tls.negotiated_cipher_suite().map_or("", |suite| ciphers::name(suite.suite())),
         curve: group.map_or("", curve),
-        name,
-        is_named,
+        name: None,
+        is_named: false,
         alpn: tls.alpn_protocol().unwrap_or_default().into(),
-        is_resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
+        is_resumed,
+        session: noted.session,
+        signed: signed.map_or("", ciphers::scheme),
+        offered: Offered::default(),
         chain,
         verdict: Cell::new(verdict),
         judge: RefCell::new(server.clients.clone()),

@@ -1,9 +1,14 @@
 //! TLS over a connected socket (RFC 8446, RFC 5246), driven by rustls. What is encrypted passes through
 //! buffers of the free lists, and none is held while a connection waits to become readable.
 
+mod authority;
 pub mod certificate;
 pub mod ciphers;
+pub mod compression;
 pub mod handshake;
+pub mod key;
+pub mod noted;
+pub mod offered;
 pub mod server;
 pub mod tickets;
 pub mod verify;

@@ -2,12 +2,15 @@
 
 use super::certificate::Certificate;
 use super::ciphers;
+use super::compression::Zlib;
+use super::key::{self, KeyFault};
+use super::noted;
 use super::tickets::{Keys, Mark, Store, Stored, Tickets};
 use super::verify::{AnyPeer, Clients};
 use ::aws_lc_rs::digest;
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, StoresServerSessions};
 use rustls::sign::CertifiedKey;
 use rustls::{
@@ -48,6 +51,8 @@ pub struct Recipe {
     pub suites: Vec<SupportedCipherSuite>,
     /// Groups of the key exchange.
     pub groups: Vec<&'static dyn SupportedKxGroup>,
+    /// Certificates are compressed for clients that take it.
+    pub compresses: bool,
     /// The order of suites is the server's.
     pub prefers_own: bool,
     /// The largest record, bytes.
@@ -95,6 +100,10 @@ impl Recipe {
         let mut config =
             builder.with_cert_resolver(Arc::new(Pairs(self.pairs.into_iter().map(Arc::new).collect())));
         config.alpn_protocols = HTTP1.map(<[u8]>::to_vec).into();
+        if self.compresses {
+            config.cert_compressors = vec![&Zlib];
+            config.cert_decompressors = vec![&Zlib];
+        }
         config.ignore_client_order = self.prefers_own;
         config.max_fragment_size = Some(self.record_bytes + RECORD_HEAD_BYTES);
         config.send_tls13_tickets = TICKETS;
@@ -147,28 +156,17 @@ pub fn revocations(pem: &[u8]) -> Result<Vec<CertificateRevocationListDer<'stati
     }
 }
 
-/// Why a key cannot be used.
-pub enum KeyFault {
-    /// The file has none.
-    None(String),
-    /// It is encrypted.
-    Encrypted,
-    /// It is of a kind that is not here, or broken.
-    Unusable(String),
-    /// It is not that of the certificate.
-    Mismatch,
-}
-
-/// A chain with the key of its first certificate, from a PEM file.
+/// A chain with the key of its first certificate, from a PEM file, which one of the pass phrases may have
+/// to open.
 ///
 /// # Errors
 /// What is wrong with the key.
-pub fn pair(chain: Vec<CertificateDer<'static>>, pem: &[u8]) -> Result<CertifiedKey, KeyFault> {
-    let text = String::from_utf8_lossy(pem);
-    if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
-        return Err(KeyFault::Encrypted);
-    }
-    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|fault| KeyFault::None(fault.to_string()))?;
+pub fn pair(
+    chain: Vec<CertificateDer<'static>>,
+    pem: &[u8],
+    passwords: &[Vec<u8>],
+) -> Result<CertifiedKey, KeyFault> {
+    let key = key::read(pem, passwords)?;
     let key =
         aws_lc_rs::sign::any_supported_type(&key).map_err(|fault| KeyFault::Unusable(fault.to_string()))?;
     // rustls would compare the two itself, but cannot read certificates of version 1.
@@ -208,6 +206,10 @@ impl ResolvesServerCert for Pairs {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let fits = |pair: &&Arc<CertifiedKey>| pair.key.choose_scheme(hello.signature_schemes()).is_some();
         let is_rsa = |pair: &&Arc<CertifiedKey>| pair.key.algorithm() == SignatureAlgorithm::RSA;
-        self.0.iter().filter(fits).min_by_key(is_rsa).cloned()
+        let pair = self.0.iter().filter(fits).min_by_key(is_rsa)?;
+        if let Some(signer) = pair.key.choose_scheme(hello.signature_schemes()) {
+            noted::signed(signer.scheme());
+        }
+        Some(pair.clone())
     }
 }

@@ -1,9 +1,10 @@
 //! Sessions that go on: tickets (RFC 5077; RFC 8446, 2.2) and the store of `ssl_session_cache`. One of
 //! each serves all shards; what belongs to one server's settings is of no use under others.
 
+use super::noted::{self, SESSION_ID_BYTES, SessionId};
 use crate::base::clock;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
-use aws_lc_rs::digest;
+use aws_lc_rs::{digest, rand};
 use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -12,8 +13,8 @@ use std::time::Duration;
 /// The mark of the settings that a session was made under.
 pub type Mark = [u8; 32];
 
-/// Bytes in front of a session: its mark, and the second it was made in.
-const HEAD_BYTES: usize = 32 + 8;
+/// Bytes in front of a session: its mark, the second it was made in, and its identifier.
+const HEAD_BYTES: usize = 32 + 8 + SESSION_ID_BYTES;
 
 /// Bytes of a key's name in a ticket, as in the files of `ssl_session_ticket_key`.
 const NAME_BYTES: usize = 16;
@@ -78,7 +79,9 @@ impl ProducesTickets for Tickets {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        let whole = with_head(&self.mark, plain);
+        let mut id = SessionId::default();
+        rand::fill(&mut id).ok()?;
+        let whole = with_head(&self.mark, id, plain);
         match &self.keys {
             Keys::Own(own) => own.encrypt(&whole),
             Keys::Files(keys) => {
@@ -137,7 +140,8 @@ impl Stored {
 
 impl StoresServerSessions for Stored {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
-        self.store.put(key, with_head(&self.mark, &value))
+        let id = identifier(&key);
+        self.store.put(key, with_head(&self.mark, id, &value))
     }
 
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
@@ -158,17 +162,28 @@ fn now_s() -> u64 {
     clock::unix_time(clock::now()).as_secs()
 }
 
-fn with_head(mark: &Mark, plain: &[u8]) -> Vec<u8> {
-    [mark.as_slice(), &now_s().to_le_bytes(), plain].concat()
+/// The identifier that a session is stored under: the last bytes of its key, behind which it has no others.
+fn identifier(key: &[u8]) -> SessionId {
+    key.last_chunk().copied().unwrap_or_default()
+}
+
+fn with_head(mark: &Mark, id: SessionId, plain: &[u8]) -> Vec<u8> {
+    noted::session(id);
+    [mark.as_slice(), &now_s().to_le_bytes(), &id, plain].concat()
 }
 
 /// The session, if it was made under these settings and is not too old.
 fn without_head(mark: &Mark, timeout_s: u32, whole: &[u8]) -> Option<Vec<u8>> {
     let (head, plain) = whole.split_at_checked(HEAD_BYTES)?;
-    let (known, second) = head.split_at_checked(mark.len())?;
-    let made = u64::from_le_bytes(second.try_into().ok()?);
+    let (known, rest) = head.split_at_checked(mark.len())?;
+    let (second, id) = rest.split_first_chunk()?;
+    let made = u64::from_le_bytes(*second);
     let age = Duration::from_secs(now_s().saturating_sub(made));
-    (known == mark && age <= Duration::from_secs(timeout_s.into())).then(|| plain.to_vec())
+    if known != mark || age > Duration::from_secs(timeout_s.into()) {
+        return None;
+    }
+    noted::session(id.try_into().ok()?);
+    Some(plain.to_vec())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! handshake goes on with any certificate whose key the other side holds; what its verification says is
 //! for the request, as in nginx.
 
+use super::authority;
 use super::certificate::Certificate;
 use crate::base::clock;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -96,7 +97,10 @@ pub enum Role {
 pub struct Trust {
     role: Role,
     roots: Vec<CertificateDer<'static>>,
+    /// Of the roots those that vouch for themselves: as in OpenSSL a chain ends there and nowhere else.
     anchors: Vec<TrustAnchor<'static>>,
+    /// The other ones, which may stand between.
+    links: Vec<CertificateDer<'static>>,
     depth: usize,
     revocations: Vec<CertRevocationList<'static>>,
     algorithms: WebPkiSupportedAlgorithms,
@@ -112,8 +116,11 @@ impl Trust {
     ) -> Trust {
         let anchor =
             |root: &CertificateDer<'_>| Some(webpki::anchor_from_trusted_cert(root).ok()?.to_owned());
-        let anchors = roots.iter().filter_map(anchor).collect();
-        Trust { role, roots, anchors, depth, revocations: Vec::new(), algorithms }
+        let vouches =
+            |root: &CertificateDer<'_>| Certificate::read(root).is_some_and(|read| read.is_self_issued());
+        let (own, links): (Vec<_>, Vec<_>) = roots.iter().cloned().partition(vouches);
+        let anchors = own.iter().filter_map(anchor).collect();
+        Trust { role, roots, anchors, links, depth, revocations: Vec::new(), algorithms }
     }
 
     /// Adds a list of certificates that were revoked; false if it is none.
@@ -142,6 +149,11 @@ impl Trust {
         match self.verify(leaf, between, now) {
             Ok(()) => Verdict::Trusted,
             Err(webpki::Error::UnknownIssuer) => unknown_issuer(&read, between),
+            Err(webpki::Error::CaUsedAsEndEntity)
+                if self.role == Role::Client && self.revocations.is_empty() =>
+            {
+                self.judge_authority(read, now)
+            }
             Err(fault) => {
                 let (number, words) = openssl_words(&fault);
                 Verdict::Failed(number, words)
@@ -156,8 +168,9 @@ impl Trust {
         now: Duration,
     ) -> Result<(), webpki::Error> {
         let leaf = EndEntityCert::try_from(leaf)?;
-        // Certificates beside the roots may stand between: nginx trusts those of its files only.
-        let between: Vec<_> = between.iter().map(|one| CertificateDer::from(one.to_vec())).collect();
+        let sent = between.iter().map(|one| CertificateDer::from(one.as_ref()));
+        let between: Vec<_> =
+            self.links.iter().map(|one| CertificateDer::from(one.as_ref())).chain(sent).collect();
         let lists: Vec<&CertRevocationList<'_>> = self.revocations.iter().collect();
         let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
             options
@@ -185,18 +198,57 @@ impl Trust {
     /// For certificates of version 1, which webpki does not take: whether one of the roots signed it.
     fn is_issued_by_root(&self, read: &Certificate<'_>) -> bool {
         let roots = self.roots.iter().filter_map(|root| Certificate::read(root));
-        let issuers = roots.filter(|root| root.subject == read.issuer);
-        let signed = |issuer: Certificate<'_>| {
-            let key = SubjectPublicKeyInfoDer::from(issuer.key);
-            let Ok(key) = RawPublicKeyEntity::try_from(&key) else { return false };
-            let fits = |algorithm: &&&dyn rustls::pki_types::SignatureVerificationAlgorithm| {
-                algorithm.signature_alg_id().as_ref() == read.algorithm
-            };
-            let mut algorithms = self.algorithms.all.iter().filter(fits);
-            algorithms.any(|algorithm| key.verify_signature(*algorithm, read.signed, read.signature).is_ok())
-        };
-        issuers.into_iter().any(signed)
+        let mut issuers = roots.filter(|root| root.subject == read.issuer);
+        issuers.any(|issuer| {
+            is_signed(&self.algorithms, issuer.key, (read.signed, read.algorithm, read.signature))
+        })
     }
+
+    /// For an authority that presents its own certificate, which webpki does not take: whether the roots
+    /// lead from it to one that vouches for itself.
+    fn judge_authority(&self, read: Certificate<'_>, now: Duration) -> Verdict {
+        if !authority::may_be_a_client(&read) {
+            return Verdict::Failed(26, "unsuitable certificate purpose");
+        }
+        let roots: Vec<Certificate<'_>> =
+            self.roots.iter().filter_map(|root| Certificate::read(root)).collect();
+        let mut below = &read;
+        for between in 0..=self.depth.min(self.roots.len()) {
+            let vouches = |issuer: &&Certificate<'_>| {
+                issuer.subject == below.issuer
+                    && authority::may_sign(issuer, between)
+                    && is_signed(
+                        &self.algorithms,
+                        issuer.key,
+                        (below.signed, below.algorithm, below.signature),
+                    )
+            };
+            let Some(issuer) = roots.iter().find(vouches) else { return unknown_issuer(&read, &[]) };
+            for one in [below, issuer] {
+                match in_time(one, now) {
+                    Verdict::Trusted => {}
+                    other => return other,
+                }
+            }
+            if issuer.is_self_issued() {
+                return Verdict::Trusted;
+            }
+            below = issuer;
+        }
+        Verdict::Failed(20, "unable to get local issuer certificate")
+    }
+}
+
+/// Whether this key made the signature under these bytes, by this algorithm.
+pub(super) fn is_signed(
+    algorithms: &WebPkiSupportedAlgorithms,
+    key: &[u8],
+    (bytes, algorithm, signature): (&[u8], &[u8], &[u8]),
+) -> bool {
+    let key = SubjectPublicKeyInfoDer::from(key);
+    let Ok(key) = RawPublicKeyEntity::try_from(&key) else { return false };
+    let mut fitting = algorithms.all.iter().filter(|one| one.signature_alg_id().as_ref() == algorithm);
+    fitting.any(|one| key.verify_signature(*one, bytes, signature).is_ok())
 }
 
 fn in_time(read: &Certificate<'_>, now: Duration) -> Verdict {
