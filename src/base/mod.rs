@@ -3,6 +3,7 @@
 pub mod address;
 pub mod base64;
 pub mod buffer;
+pub mod calendar;
 pub mod cidr;
 pub mod clock;
 pub mod counters;

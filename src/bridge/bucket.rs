@@ -68,6 +68,7 @@ fn passed_ms(last: u64, now: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// The excess of each request of a key at these milliseconds, all let in.
     fn excesses(rate: u64, times: &[u64]) -> Vec<u64> {
@@ -107,5 +108,51 @@ mod tests {
         assert_eq!((level, level.and(u64::MAX)), (full, full));
         assert!(full.word() < u64::MAX);
         assert_eq!(BURST_MAX, 267_435);
+    }
+
+    /// nginx's own way of counting, in numbers that cannot overflow: what flowed off since the last
+    /// request that was let in, and what is above the burst is refused.
+    fn passed_as_nginx(rate: i128, burst: i128, times: &[u64]) -> Vec<bool> {
+        let (mut excess, mut last, mut known) = (0, 0, false);
+        let passes = |&now: &u64| {
+            let now = i128::from(now);
+            let found = if known { (excess - rate * (now - last) / 1000 + 1000).max(0) } else { 0 };
+            if found > burst {
+                return false;
+            }
+            (excess, last, known) = (found, now, true);
+            true
+        };
+        times.iter().map(passes).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_asks_is_answered_as_nginx_would(
+            rate in 16_u64..500_000,
+            burst in 0_u64..300,
+            gaps in prop::collection::vec(0_u64..3000, 1..200),
+        ) {
+            let times: Vec<u64> = gaps.iter().scan(0, |now, gap| { *now += gap; Some(*now) }).collect();
+            let mut word = None;
+            let passed: Vec<bool> = times.iter().map(|&now| {
+                let level = Level::with_one_more(word, now, rate);
+                let passes = level.excess <= burst * 1000;
+                if passes {
+                    word = Some(level.word());
+                }
+                passes
+            }).collect();
+            prop_assert_eq!(&passed, &passed_as_nginx(rate.into(), i128::from(burst) * 1000, &times));
+            // And so no stretch of time lets more in than its rate, the burst and the first one. What
+            // is less than a thousandth flows off late, never early.
+            for from in 0..times.len() {
+                let mut sum = 0;
+                for at in from..times.len() {
+                    sum += u64::from(passed[at]);
+                    prop_assert!(sum * 1000 <= rate * (times[at] - times[from]) / 1000 + burst * 1000 + 1000);
+                }
+            }
+        }
     }
 }

@@ -6,4 +6,5 @@ pub mod bucket;
 pub mod errand;
 pub mod handover;
 pub mod lease;
+pub mod window;
 pub mod zone;

@@ -15,6 +15,7 @@ const CONTEXT_NAMES: &[(Context, &str)] = &[
     (Context::HTTP, "http"),
     (Context::UPSTREAM, "upstream"),
     (Context::CONSUMER, "consumer"),
+    (Context::PLAN, "plan"),
     (Context::SERVER, "server"),
     (Context::IF_IN_SERVER, "if in server"),
     (Context::LOCATION, "location"),
@@ -45,6 +46,8 @@ impl Context {
     pub const UPSTREAM: Context = Context(1 << 8);
     /// `consumer {}`
     pub const CONSUMER: Context = Context(1 << 9);
+    /// `plan {}`
+    pub const PLAN: Context = Context(1 << 10);
 
     /// Both sets together.
     #[must_use]

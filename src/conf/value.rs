@@ -42,6 +42,18 @@ pub fn offset(text: &str) -> Option<u64> {
     }
 }
 
+/// A rate of requests, in thousandths of one a second: `10r/s`, `30r/m`; seconds without a unit. What is
+/// less than a thousandth is left off, as in nginx. `None` for nothing at all, too.
+pub fn rate(text: &str) -> Option<u64> {
+    let (digits, scale) = match (text.strip_suffix("r/s"), text.strip_suffix("r/m")) {
+        (Some(digits), _) => (digits, 1),
+        (_, Some(digits)) => (digits, 60),
+        _ => (text, 1),
+    };
+    let thousandths = number(digits)?.checked_mul(1000).filter(|&rate| rate > 0)?;
+    Some(thousandths / scale)
+}
+
 /// A time in milliseconds: `30s`, `1h 30m`, `500ms`; seconds without a unit. No years or months.
 pub fn time_ms(text: &str) -> Option<u64> {
     time(text, false)
@@ -151,6 +163,15 @@ mod tests {
         for wrong in ["", "-1", "+1", "1 ", "1.5", "9223372036854775808", "99999999999999999999999", "\u{b2}"]
         {
             assert_eq!(number(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rates() {
+        let thousandths = ["10r/s", "5", "30r/m", "1r/m"].map(rate);
+        assert_eq!(thousandths, [10_000, 5000, 500, 16].map(Some));
+        for wrong in ["", "0", "0r/s", "r/s", "1r/h", "1.5r/s", "-1r/s", "9223372036854775807r/s"] {
+            assert_eq!(rate(wrong), None, "{wrong}");
         }
     }
 

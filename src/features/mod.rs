@@ -19,6 +19,7 @@ pub mod index;
 pub mod limits;
 pub mod map;
 pub mod mirror;
+pub mod plans;
 pub mod proxy;
 pub mod realip;
 pub mod referer;
@@ -66,11 +67,14 @@ pub const ALL: &[&Feature] = &[
     &rewrite::FEATURE,
     // Before all that reads from the blocks of consumers.
     &consumer::FEATURE,
+    &plans::PLANS,
     &access::FEATURE,
     &auth_basic::FEATURE,
     &auth_request::FEATURE,
     &limits::REQUESTS,
     &limits::CONNECTIONS,
+    // Behind all else that judges in Admit.
+    &plans::ENFORCED,
     &try_files::FEATURE,
     &mirror::FEATURE,
     &proxy::FEATURE,

@@ -1,15 +1,11 @@
 //! Dates of headers and of logs. Times are seconds since 1970-01-01T00:00:00Z; the clock is the caller's.
 
+use crate::base::calendar::{self, DAY_S, days};
+
 /// The years the formats have room for: 0 to 9999.
 const FIRST_SECOND: i64 = -62_167_219_200;
 /// The last second of the year 9999.
 const LAST_SECOND: i64 = 253_402_300_799;
-/// Seconds of a day.
-const DAY_S: i64 = 86_400;
-/// Days from 0000-03-01 to 1970-01-01.
-const EPOCH_DAYS: i64 = 719_468;
-/// Days of 400 years, after which the calendar repeats.
-const ERA_DAYS: i64 = 146_097;
 
 const WEEK: [&[u8; 3]; 7] = [b"Sun", b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat"];
 const MONTHS: [&[u8; 3]; 12] =
@@ -34,31 +30,16 @@ struct Parts {
 fn parts(unix_s: i64) -> Parts {
     let unix_s = unix_s.clamp(FIRST_SECOND, LAST_SECOND);
     let (days, second_of_day) = (unix_s.div_euclid(DAY_S), unix_s.rem_euclid(DAY_S));
-    // Years are counted from March, so that the leap day is the last one.
-    let shifted = days + EPOCH_DAYS;
-    let (era, day_of_era) = (shifted.div_euclid(ERA_DAYS), shifted.rem_euclid(ERA_DAYS));
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let (year, month, day) = calendar::date(days);
     Parts {
-        year: era * 400 + year_of_era + i64::from(month <= 2),
+        year,
         month,
-        day: day_of_year - (153 * march_month + 2) / 5 + 1,
+        day,
         hour: second_of_day / 3600,
         minute: second_of_day / 60 % 60,
         second: second_of_day % 60,
         weekday: (days + 4).rem_euclid(7),
     }
-}
-
-/// The days from 1970-01-01 to a date.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = year - i64::from(month <= 2);
-    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let march_month = (month + 9) % 12;
-    let day_of_year = (153 * march_month + 2) / 5 + day - 1;
-    era * ERA_DAYS + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - EPOCH_DAYS
 }
 
 /// Writes into an array of the size the caller knows to be right.

@@ -74,6 +74,55 @@ impl Said {
     }
 }
 
+/// How much is left of one limit of a plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Requests.
+    pub requests: u64,
+    /// Seconds until all of it is there again.
+    pub reset_s: u64,
+}
+
+/// What a plan decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PlanVerdict {
+    /// The request came in.
+    #[default]
+    Passed,
+    /// Too many requests at once.
+    Concurrency,
+    /// Too many requests in a short time.
+    Rate,
+}
+
+impl PlanVerdict {
+    /// As `$plan_status` shows it.
+    pub fn text(self) -> &'static str {
+        match self {
+            PlanVerdict::Passed => "PASSED",
+            PlanVerdict::Concurrency => "REJECTED_CONCURRENCY",
+            PlanVerdict::Rate => "REJECTED_RATE",
+        }
+    }
+}
+
+/// What a plan said to a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PlanSaid {
+    /// The number of the plan that weighed it.
+    pub plan: Option<u16>,
+    /// What came of it.
+    pub verdict: PlanVerdict,
+    /// What is left of the rate.
+    pub rate: Option<Left>,
+    /// How many more may be under way.
+    pub concurrency: Option<u64>,
+    /// When to come back, seconds, for one that was refused.
+    pub retry_after_s: Option<u64>,
+    /// The answer has the fields that say so.
+    pub is_told: bool,
+}
+
 /// The limits' part of an exchange.
 #[derive(Debug, Default)]
 pub struct Limits {
@@ -81,6 +130,8 @@ pub struct Limits {
     pub requests: Said,
     /// `limit_conn`.
     pub connections: Said,
+    /// The caller's plan: the request of a client alone is weighed, none that the gateway makes for it.
+    pub plan: PlanSaid,
     /// Where the request counts until it is over.
     pub held: Vec<Held>,
 }
@@ -88,7 +139,7 @@ pub struct Limits {
 impl Limits {
     /// What a subrequest begins with: it is not asked again.
     pub fn said(&self) -> Limits {
-        Limits { requests: self.requests, connections: self.connections, held: Vec::new() }
+        Limits { requests: self.requests, connections: self.connections, ..Limits::default() }
     }
 
     /// Takes over what a subrequest ended with.
@@ -102,6 +153,9 @@ impl Limits {
     pub fn clear(&mut self) {
         self.requests = Said::default();
         self.connections = Said::default();
+        if self.plan.plan.is_some() {
+            self.plan = PlanSaid::default();
+        }
         self.held.clear();
     }
 }
@@ -110,6 +164,7 @@ impl Limits {
 pub struct Held {
     here: Rc<ZoneHere>,
     key: Fingerprint,
+    before: u64,
 }
 
 impl Held {
@@ -119,16 +174,18 @@ impl Held {
     /// # Errors
     /// See above.
     pub fn take(here: &Rc<ZoneHere>, key: Fingerprint, max: u64) -> Result<Option<Held>, Full> {
-        let mut taken = false;
+        let mut found = 0;
         let placed = here.zone.table.update(key, |count| {
-            let count = count.unwrap_or(0);
-            taken = count < max;
-            taken.then_some(count + 1)
+            found = count.unwrap_or(0);
+            (found < max).then_some(found + 1)
         });
-        match (placed, taken) {
-            (false, _) => Err(Full),
-            (true, taken) => Ok(taken.then(|| Held { here: here.clone(), key })),
-        }
+        let taken = || Held { here: here.clone(), key, before: found };
+        if placed { Ok((found < max).then(taken)) } else { Err(Full) }
+    }
+
+    /// How many were counted when it was taken, without it.
+    pub fn before(&self) -> u64 {
+        self.before
     }
 }
 

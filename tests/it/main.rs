@@ -36,6 +36,7 @@ mod http2_client;
 mod http2_tls;
 mod language;
 mod limits;
+mod plans;
 mod listen;
 mod listing;
 mod location;

@@ -5,6 +5,8 @@ mod connections;
 mod requests;
 mod zone;
 
+pub use requests::Thousandths;
+
 use crate::base::process_settings::Level;
 use crate::conf::{Arity, Inherit};
 use crate::conf::{Context, Diagnostic, DirectiveSpec as D, Scope};

@@ -69,15 +69,8 @@ pub(super) fn http(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnos
 /// `rate=10r/s`, `rate=30r/m`: thousandths of a request a second.
 fn rate(scope: &Scope<'_>, line: &Directive, word: &Word) -> Result<Option<u64>, Diagnostic> {
     let Some(text) = word.text.strip_prefix("rate=") else { return Ok(None) };
-    let (number, scale) = match (text.strip_suffix("r/s"), text.strip_suffix("r/m")) {
-        (Some(number), _) => (number, 1),
-        (_, Some(number)) => (number, 60),
-        _ => (text, 1),
-    };
-    match value::number(number).and_then(|number| number.checked_mul(1000)) {
-        Some(rate) if rate > 0 => Ok(Some(rate / scale)),
-        _ => Err(scope.error_at(line, word, format!("invalid rate \"{}\"", word.text))),
-    }
+    let invalid = || scope.error_at(line, word, format!("invalid rate \"{}\"", word.text));
+    value::rate(text).ok_or_else(invalid).map(Some)
 }
 
 pub(super) fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
@@ -245,7 +238,7 @@ impl Limit {
     /// Counts a request that the limit lets in. The excess; `Err` with it when it is too much.
     fn count(&self, here: &Rc<ZoneHere>, key: Fingerprint) -> Result<u64, u64> {
         if let Some(leases) = &here.leases {
-            return leases.borrow_mut().take(&here.zone, key).map(|()| 0);
+            return leases.borrow_mut().take(&here.zone.table, key, here.zone.now_ms()).map(|_| 0);
         }
         let now = here.zone.now_ms();
         let mut excess = 0;
@@ -283,7 +276,7 @@ impl Limit {
 }
 
 /// Thousandths as nginx shows them: `0.500`.
-struct Thousandths(u64);
+pub struct Thousandths(pub u64);
 
 impl std::fmt::Display for Thousandths {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

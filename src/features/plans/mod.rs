@@ -1,0 +1,122 @@
+//! `plan`: what a kind of caller may do, and `enforce_plan`: where that holds. A plan has one bucket for
+//! each caller across all locations, and never delays. It is weighed in Admit, where the caller is known.
+
+mod compile;
+mod enforce;
+mod told;
+mod variables;
+
+use crate::conf::{Arity, Block, Context, DirectiveSpec as D, Inherit};
+use crate::plan::feature::{Feature, no_end, nothing};
+
+const HSL: Context = Context::HTTP.or(Context::SERVER).or(Context::LOCATION);
+
+/// The plans themselves.
+pub const PLANS: Feature = Feature {
+    name: "plan",
+    module: None,
+    directives: &[
+        D::new(
+            "plan",
+            Context::HTTP,
+            Arity::Exactly(1),
+            "name { ... }",
+            "",
+            "What callers may do whose plan this is; what a block does not name has no limit.",
+        )
+        .block(Block::Directives(Context::PLAN))
+        .inherit(Inherit::NeverMany),
+        D::new(
+            "rate",
+            Context::PLAN,
+            Arity::Between(1, 2),
+            "rate [burst=number]",
+            "",
+            "How many requests of a caller may come in a time: 100r/s, 30r/m. What comes faster is refused, but for so many as burst says. From 100r/s on no stretch of time ever gets more than rate x time + burst; lower rates count as limit_req does.",
+        )
+        .inherit(Inherit::Never),
+        D::new(
+            "concurrency",
+            Context::PLAN,
+            Arity::Exactly(1),
+            "number",
+            "",
+            "How many requests of a caller may be under way at once.",
+        )
+        .inherit(Inherit::Never),
+        D::new(
+            "plan_default",
+            Context::HTTP,
+            Arity::Exactly(1),
+            "name",
+            "",
+            "The plan of consumers that have none, and of unknown callers, each by its IPv4 address or its /64 of IPv6. Without it these have no limits.",
+        )
+        .inherit(Inherit::Never),
+    ],
+    variables: variables::VARIABLES,
+    http: compile::http,
+    location: compile::location,
+    end: no_end,
+};
+
+/// Where they hold.
+pub const ENFORCED: Feature = Feature {
+    name: "enforce_plan",
+    module: None,
+    directives: &[D::new(
+        "enforce_plan",
+        HSL,
+        Arity::Flag,
+        "on | off",
+        "off",
+        "Whether requests are held to the plan of their caller: what exceeds it is answered with 429 and Retry-After. Each answer tells by RateLimit-Policy and RateLimit what the plan is and what is left of it.",
+    )],
+    variables: &[],
+    http: nothing,
+    location: enforce::location,
+    end: no_end,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::testing::{Bench, message};
+    use crate::features::variables;
+
+    #[test]
+    fn what_cannot_be_a_plan_is_refused() {
+        for (text, want) in [
+            ("plan a { rate 5r/s burst=3; concurrency 4; }", "no error"),
+            ("plan a { }", "no error"),
+            ("plan a { rate 5r/h; }", "invalid rate \"5r/h\""),
+            ("plan a { rate 0r/s; }", "invalid rate \"0r/s\""),
+            ("plan a { rate 5r/s burst=0; }", "invalid burst value \"burst=0\""),
+            ("plan a { rate 5r/s nodelay; }", "invalid parameter \"nodelay\""),
+            (
+                "plan a { rate 5r/s burst=268000; }",
+                "\"burst=268000\" is more than a plan can count, which is 267435",
+            ),
+            ("plan a { rate 5r/s; rate 6r/s; }", "\"rate\" directive is duplicate"),
+            ("plan a { concurrency 0; }", "invalid number \"0\""),
+            ("plan a { concurrency x; }", "invalid number \"x\""),
+            ("plan a { } plan a { }", "duplicate plan \"a\""),
+            ("plan 'a b' { }", "invalid plan name \"a b\""),
+            ("plan a { } plan_default b;", "unknown plan \"b\""),
+            ("plan_default a; plan a { }", "no error"),
+            ("server { enforce_plan on; }", "\"enforce_plan\" is on, and there is no plan"),
+            ("server { enforce_plan off; }", "no error"),
+        ] {
+            let text = if text.contains("server") { text.to_owned() } else { format!("{text} server {{ }}") };
+            // What a registry checks is found before anything is compiled.
+            let bench = std::panic::catch_unwind(|| {
+                Bench::new(&format!("http {{ {text} }}"), &[&variables::FEATURE, &PLANS, &ENFORCED])
+            });
+            let Ok(bench) = bench else {
+                assert!(want.ends_with("is duplicate"), "{text}");
+                continue;
+            };
+            assert_eq!(message(bench.plan()), want, "{text}");
+        }
+    }
+}
