@@ -37,6 +37,7 @@ impl AuthMethod {
 pub fn is_late(variable: &str) -> bool {
     matches!(variable, "consumer" | "consumer_groups" | "consumer_plan" | "auth_method")
         || variable.starts_with("jwt_")
+        || variable.starts_with("plan_")
 }
 
 /// A caller that the configuration knows by name: a `consumer` block, or one that a file of keys names.

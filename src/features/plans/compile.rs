@@ -5,6 +5,7 @@ use crate::bridge::bucket::BURST_MAX;
 use crate::bridge::lease::{LEASE_RATE_MIN, Leases};
 use crate::bridge::zone::{Zone, ZoneKind, ZoneSpec};
 use crate::conf::{Context, Diagnostic, Directive, Scope, value};
+use crate::features::consumer::{PlanNames, is_name};
 use crate::pipeline::limits::ZoneHere;
 use crate::pipeline::local::Slot;
 use crate::plan::builder::Builder;
@@ -16,16 +17,14 @@ use std::sync::Arc;
 /// come; when it is full, who was not seen for the longest time is forgotten.
 const TABLE_BYTES: u64 = 16 << 20;
 
-/// Bytes of a plan's name, at most.
-const NAME_BYTES_MAX: usize = 255;
-
 /// Plans of a configuration, at most: their numbers are kept in 16 bits.
 const PLANS_MAX: usize = u16::MAX as usize;
 
 /// All plans of a configuration.
 #[derive(Default)]
 pub(super) struct Plans {
-    list: Vec<Plan>,
+    /// By their numbers, which consumers refer to.
+    list: Vec<Option<Plan>>,
     /// The number of the one for who has none.
     default: Option<u16>,
 }
@@ -73,17 +72,12 @@ struct Compiled(Option<Arc<Plans>>);
 impl Plans {
     /// The plan of this number.
     pub(super) fn at(&self, number: u16) -> Option<&Plan> {
-        self.list.get(usize::from(number))
+        self.list.get(usize::from(number))?.as_ref()
     }
 
     /// The number of the plan for who has none.
     pub(super) fn for_others(&self) -> Option<u16> {
         self.default
-    }
-
-    fn number(&self, name: &str) -> Option<u16> {
-        let found = self.list.iter().position(|plan| &*plan.name == name)?;
-        u16::try_from(found).ok()
     }
 }
 
@@ -91,24 +85,34 @@ pub(super) fn http(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnos
     let mut plans = Plans::default();
     for block in scope.here("plan") {
         let plan = plan(&scope.child(block, Context::PLAN), block, b)?;
-        if plans.number(&plan.name).is_some() {
-            return Err(scope.error(block, format!("duplicate plan \"{}\"", plan.name)));
-        }
-        if plans.list.len() == PLANS_MAX {
+        let Some(number) = number(block, b) else { continue };
+        if number >= PLANS_MAX {
             return Err(scope.error(block, format!("more than {PLANS_MAX} plans")));
         }
-        plans.list.push(plan);
+        if plans.list.len() <= number {
+            plans.list.resize_with(number + 1, || None);
+        }
+        match plans.list.get_mut(number) {
+            Some(place @ None) => *place = Some(plan),
+            _ => return Err(scope.error(block, format!("duplicate plan \"{}\"", plan.name))),
+        }
     }
-    if let Some(line) = scope.one("plan_default")
-        && let Some(name) = line.args.first()
-    {
-        let unknown = || scope.error_at(line, name, format!("unknown plan \"{}\"", name.text));
-        plans.default = Some(plans.number(&name.text).ok_or_else(unknown)?);
+    let default = scope.one("plan_default").and_then(|line| number(line, b));
+    plans.default = default.and_then(|number| u16::try_from(number).ok());
+    let names = b.store::<PlanNames>().all();
+    let is_unknown = |number: &usize| !matches!(plans.list.get(*number), Some(Some(_)));
+    if let Some((name, word)) = (0..names.len()).find(is_unknown).and_then(|number| names.get(number)) {
+        return Err(scope.error(word, format!("unknown plan \"{name}\"")));
     }
     if !plans.list.is_empty() {
         b.store::<Compiled>().0 = Some(Arc::new(plans));
     }
     Ok(())
+}
+
+/// The number of the plan that a directive's first word names.
+fn number(line: &Directive, b: &mut Builder<'_>) -> Option<usize> {
+    line.args.first().map(|word| b.store::<PlanNames>().number(word))
 }
 
 /// What variables need to know of the plans is known everywhere.
@@ -128,8 +132,7 @@ fn plan(scope: &Scope<'_>, block: &Directive, b: &mut Builder<'_>) -> Result<Pla
     let Some(name) = block.args.first() else {
         return Err(scope.error(block, "invalid number of arguments in \"plan\" directive"));
     };
-    let fits = |byte: u8| byte.is_ascii_graphic() && !b"\"\\,".contains(&byte);
-    if name.text.is_empty() || name.text.len() > NAME_BYTES_MAX || !name.text.bytes().all(fits) {
+    if !is_name(name.text.as_bytes()) {
         return Err(scope.error_at(block, name, format!("invalid plan name \"{}\"", name.text)));
     }
     let rate = scope.one("rate").map(|line| rate(scope, line)).transpose()?;

@@ -22,6 +22,12 @@ const TOO_MANY_REQUESTS: u16 = 429;
 /// one of them will end.
 const BUSY_RETRY_S: u64 = 1;
 
+/// What the keys of consumers begin with.
+const CONSUMER: &[u8] = b"consumer:";
+
+/// What the keys of subjects of tokens begin with.
+const SUBJECT: &[u8] = b"subject:";
+
 /// Holds requests to the plans of their callers.
 struct EnforcePlan(Arc<Plans>);
 
@@ -29,7 +35,6 @@ struct EnforcePlan(Arc<Plans>);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whose {
     /// Somebody who is known.
-    #[allow(dead_code, reason = "until something in Access makes callers known")]
     Known,
     /// An address.
     Stranger,
@@ -75,13 +80,29 @@ impl QuickStep for EnforcePlan {
 }
 
 /// The plan that a request is weighed by, and its number.
-pub(super) fn plan_of<'p>(plans: &'p Plans, _: &Exchange) -> Option<(u16, &'p Plan)> {
-    let number = plans.for_others()?;
+pub(super) fn plan_of<'p>(plans: &'p Plans, x: &Exchange) -> Option<(u16, &'p Plan)> {
+    let number = x.caller.plan().or(plans.for_others())?;
     Some((number, plans.at(number)?))
 }
 
-/// Writes what the caller is counted by.
+/// Writes what the caller is counted by: its name, or else the subject of its token with who vouches for
+/// it, or else its address.
 pub(super) fn write_key(x: &Exchange, key: &mut Vec<u8>) -> Whose {
+    if let Some(name) = x.caller.consumer() {
+        key.extend_from_slice(CONSUMER);
+        key.extend_from_slice(name);
+        return Whose::Known;
+    }
+    if let Some(subject) = x.caller.subject() {
+        let issuer = x.caller.issuer().unwrap_or_default();
+        key.extend_from_slice(SUBJECT);
+        // The length parts the two, whatever is in them.
+        key.extend_from_slice(issuer.len().to_string().as_bytes());
+        key.push(b':');
+        key.extend_from_slice(issuer);
+        key.extend_from_slice(subject);
+        return Whose::Known;
+    }
     match x.peer().map(|peer| peer.ip().to_canonical()) {
         Some(IpAddr::V4(ip)) => key.extend_from_slice(&ip.octets()),
         // Whoever has one address of a /64 has all of them (RFC 6177).
@@ -203,5 +224,72 @@ impl Rate {
     /// Whole seconds in which so many thousandths flow off, one at least.
     fn seconds_for(&self, thousandths: u64) -> u64 {
         thousandths.div_ceil(self.per_second.max(1)).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::features::plans::{ENFORCED, PLANS};
+    use crate::features::testing::Bench;
+    use crate::features::{consumer, variables};
+    use crate::pipeline::caller::{AuthMethod, Consumer};
+
+    /// What a plan says to so many requests of each of these callers in turn.
+    fn weighed(plans: &str, callers: &[&dyn Fn(&mut Exchange)]) -> Vec<String> {
+        let text = format!("http {{ {plans} server {{ location / {{ enforce_plan on; }} }} }}");
+        let bench = Bench::new(&text, &[&variables::FEATURE, &consumer::FEATURE, &PLANS, &ENFORCED]);
+        bench.exchange("/", |x| {
+            let here = x.here.clone();
+            let step = here.settings.steps(Phase::Admit).first().unwrap();
+            let mut said = Vec::new();
+            for caller in callers {
+                x.limits.clear();
+                x.caller.clear();
+                caller(x);
+                let crate::pipeline::step::Step::Quick(step) = step else { panic!("a quick step") };
+                let passed = matches!(step.run(x), Flow::Next);
+                let number = x.limits.plan.plan;
+                said.push(format!("{} {passed}", number.map_or("-".to_owned(), |number| number.to_string())));
+                assert_eq!(passed, x.limits.plan.verdict == PlanVerdict::Passed);
+            }
+            said
+        })
+    }
+
+    #[test]
+    fn callers_are_weighed_by_their_plans_and_one_by_one() {
+        let bench = Bench::new(
+            "http { consumer a { plan gold; } consumer b { } plan gold { rate 1r/m; } server { } }",
+            &[&variables::FEATURE, &consumer::FEATURE, &PLANS, &ENFORCED],
+        );
+        let all: Vec<Consumer> =
+            bench.http(|b, _| b.store::<consumer::Consumers>().all().to_vec()).unwrap();
+        let a = |x: &mut Exchange| x.caller.identify(AuthMethod::ApiKey, Some(&all[0])).unwrap();
+        let b = |x: &mut Exchange| x.caller.identify(AuthMethod::ApiKey, Some(&all[1])).unwrap();
+        let subject = |issuer: &'static str, subject: &'static str| {
+            move |x: &mut Exchange| {
+                x.caller.identify(AuthMethod::Jwt, None).unwrap();
+                x.caller.note_token(issuer.as_bytes(), subject.as_bytes());
+            }
+        };
+        let (one, two, mixed) = (subject("i", "one"), subject("i", "two"), subject("io", "ne"));
+        let nobody = |_: &mut Exchange| ();
+        let nameless = |x: &mut Exchange| x.caller.identify(AuthMethod::Basic, None).unwrap();
+        let said = weighed(
+            "consumer a { plan gold; } plan gold { rate 1r/m; } plan free { rate 1r/m; } plan_default free;",
+            &[&a, &a, &b, &b, &one, &one, &two, &mixed, &nobody, &nobody, &nameless],
+        );
+        assert_eq!(
+            said,
+            [
+                "0 true", "0 false", "1 true", "1 false", "1 true", "1 false", "1 true", "1 true", "1 true",
+                "1 false", "1 false"
+            ]
+        );
+        // Without a plan there is no limit.
+        let said = weighed("consumer a { plan gold; } plan gold { rate 1r/m; }", &[&a, &a, &b, &b, &nobody]);
+        assert_eq!(said, ["0 true", "0 false", "- true", "- true", "- true"]);
     }
 }

@@ -82,7 +82,7 @@ pub const ENFORCED: Feature = Feature {
 mod tests {
     use super::*;
     use crate::features::testing::{Bench, message};
-    use crate::features::variables;
+    use crate::features::{consumer, variables};
 
     #[test]
     fn what_cannot_be_a_plan_is_refused() {
@@ -104,13 +104,15 @@ mod tests {
             ("plan 'a b' { }", "invalid plan name \"a b\""),
             ("plan a { } plan_default b;", "unknown plan \"b\""),
             ("plan_default a; plan a { }", "no error"),
+            ("consumer c { plan a; } plan b { } plan a { } plan_default b;", "no error"),
+            ("consumer c { plan b; } plan a { }", "unknown plan \"b\""),
             ("server { enforce_plan on; }", "\"enforce_plan\" is on, and there is no plan"),
             ("server { enforce_plan off; }", "no error"),
         ] {
             let text = if text.contains("server") { text.to_owned() } else { format!("{text} server {{ }}") };
             // What a registry checks is found before anything is compiled.
             let bench = std::panic::catch_unwind(|| {
-                Bench::new(&format!("http {{ {text} }}"), &[&variables::FEATURE, &PLANS, &ENFORCED])
+                Bench::new(&format!("http {{ {text} }}"), &[&variables::FEATURE, &consumer::FEATURE, &PLANS, &ENFORCED])
             });
             let Ok(bench) = bench else {
                 assert!(want.ends_with("is duplicate"), "{text}");
