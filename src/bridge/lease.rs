@@ -97,12 +97,7 @@ impl Leases {
             return Err(excess);
         }
         let behind = (capacity - excess) / 1000 + 1 - granted;
-        let lease = Lease {
-            key: Some(key),
-            left: granted - 1,
-            behind,
-            until_ms: now_ms + lapse_ms,
-        };
+        let lease = Lease { key: Some(key), left: granted - 1, behind, until_ms: now_ms + lapse_ms };
         let places = held.len();
         if let Some(place) = held.get_mut(key.place(places)) {
             *place = lease;
@@ -181,17 +176,23 @@ mod tests {
 
     #[test]
     fn who_asks_for_twice_the_rate_gets_it_nearly_all() {
-        for (rate, burst, shards) in [(100, 200, 2), (100, 900, 2), (1000, 100, 2), (5000, 2000, 4), (250, 400, 8)] {
+        for (rate, burst, shards) in
+            [(100, 200, 2), (100, 900, 2), (1000, 100, 2), (5000, 2000, 4), (250, 400, 8)]
+        {
             let table = table();
             let key = table.fingerprint(b"key");
             let mut all = leases(rate * 1000, burst, shards);
             let seconds = 10;
             let asked = rate * 2 * seconds;
             // In turn, as connections of all shards would.
-            let passes = |n: &u64| all[(*n as usize) % shards].take(&table, key, n * 1000 / (rate * 2)).is_ok();
+            let passes =
+                |n: &u64| all[(*n as usize) % shards].take(&table, key, n * 1000 / (rate * 2)).is_ok();
             let passed = (0..asked).filter(passes).count() as u64;
             let most = rate * seconds + burst;
-            assert!(passed <= most && passed * 100 >= most.min(asked) * 97, "{rate} {burst} {shards}: {passed}");
+            assert!(
+                passed <= most && passed * 100 >= most.min(asked) * 97,
+                "{rate} {burst} {shards}: {passed}"
+            );
             // And who asks for the rate, gets it all.
             let other = table.fingerprint(b"other");
             let passes = |n: &u64| all[(*n as usize) % shards].take(&table, other, n * 1000 / rate).is_ok();

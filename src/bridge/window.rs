@@ -142,7 +142,10 @@ mod tests {
             let span = window.at(second(at));
             assert_eq!((text(span.begin_s), text(span.end_s)), (begin.into(), end.into()), "{window:?} {at}");
         }
-        assert_eq!(Window::Year.at(second("2028-06-01T00:00:00")).end_s - second("2028-01-01T00:00:00"), 366 * 86_400);
+        assert_eq!(
+            Window::Year.at(second("2028-06-01T00:00:00")).end_s - second("2028-01-01T00:00:00"),
+            366 * 86_400
+        );
         assert_eq!(Window::Month.at(0), Span { number: 0, begin_s: 0, end_s: 31 * 86_400 });
         assert_eq!(Window::Week.at(0), Span { number: 0, begin_s: 0, end_s: 4 * 86_400 });
     }

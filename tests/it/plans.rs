@@ -26,7 +26,8 @@ fn a_plan_has_one_bucket_across_locations() {
         return;
     }
     let server = with_plans("plan free { rate 1r/m burst=2; } plan_default free;").start();
-    let statuses = ["/a/f", "/b/f", "/a/f", "/b/f", "/a/f", "/free/f"].map(|target| server.get(target).status());
+    let statuses =
+        ["/a/f", "/b/f", "/a/f", "/b/f", "/a/f", "/free/f"].map(|target| server.get(target).status());
     assert_eq!(statuses, [200, 200, 200, 429, 429, 200]);
     let refused = server.get("/b/f");
     assert!(refused.text().contains("<h1>429 Too Many Requests</h1>"), "{}", refused.text());
@@ -36,7 +37,10 @@ fn a_plan_has_one_bucket_across_locations() {
     assert!(refused.get("RateLimit").unwrap().starts_with("\"rate\";r=0;t="), "{refused:?}");
     // Where it does not hold nothing is told.
     let free = server.get("/free/f");
-    assert_eq!((free.get("RateLimit"), free.get("RateLimit-Policy"), free.get("Retry-After")), (None, None, None));
+    assert_eq!(
+        (free.get("RateLimit"), free.get("RateLimit-Policy"), free.get("Retry-After")),
+        (None, None, None)
+    );
     server.wait_log("limiting requests, excess: ");
     let line = server.log().lines().find(|line| line.contains("by plan")).unwrap().to_owned();
     assert!(line.contains("[error]") && line.contains(" by plan \"free\", client: 127.0.0.1, "), "{line}");
@@ -55,7 +59,10 @@ fn strangers_are_known_by_address_and_by_network() {
     let from = |address: &str| server.get_with("/a/f", &format!("Host: a\r\nX-From: {address}\r\n")).status();
     assert_eq!((from("192.0.2.1"), from("192.0.2.1"), from("192.0.2.2")), (200, 429, 200));
     // A /64 is one caller; an IPv4 address in IPv6's form is that address.
-    assert_eq!((from("2001:db8:0:1::1"), from("2001:db8:0:1:2:3:4:5"), from("2001:db8:0:2::1")), (200, 429, 200));
+    assert_eq!(
+        (from("2001:db8:0:1::1"), from("2001:db8:0:1:2:3:4:5"), from("2001:db8:0:2::1")),
+        (200, 429, 200)
+    );
     assert_eq!(from("::ffff:192.0.2.1"), 429);
 }
 
@@ -76,7 +83,10 @@ fn what_is_left_is_told() {
     assert_eq!(told("/a/f"), (200, "\"rate\";r=19;t=1, \"concurrency\";r=4".to_owned()));
     // Also by errors.
     let (status, text) = told("/a/none");
-    assert!(status == 404 && text.starts_with("\"rate\";r=1") && text.ends_with(", \"concurrency\";r=4"), "{text}");
+    assert!(
+        status == 404 && text.starts_with("\"rate\";r=1") && text.ends_with(", \"concurrency\";r=4"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -98,7 +108,8 @@ fn requests_under_way_are_counted_until_they_end() {
             origin.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
         }
     });
-    let server = with_plans("plan free { concurrency 2; } plan_default free;").put("UP", up.address()).start();
+    let server =
+        with_plans("plan free { concurrency 2; } plan_default free;").put("UP", up.address()).start();
     let mut clients: Vec<Wire> = (0..2).map(|_| server.client()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
         client.send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -117,11 +128,11 @@ fn requests_under_way_are_counted_until_they_end() {
     for _ in 0..3 {
         server.client().send("GET /held/cut HTTP/1.1\r\nHost: a\r\n\r\n");
         assert_eq!(server.get("/a/none").status(), 404);
-        server.exchange("POST /a/f HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\nConnection: close\r\n\r\n");
+        server.exchange(
+            "POST /a/f HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\nConnection: close\r\n\r\n",
+        );
     }
-    eventually("all places are free", || {
-        server.get("/a/f").get("RateLimit") == Some("\"concurrency\";r=1")
-    });
+    eventually("all places are free", || server.get("/a/f").get("RateLimit") == Some("\"concurrency\";r=1"));
 }
 
 #[test]
@@ -143,7 +154,14 @@ fn a_request_is_weighed_once_and_its_subrequests_never() {
     .start();
     let left = |target: &str| {
         let answer = server.get(target);
-        (answer.status(), answer.all("RateLimit").iter().map(|text| text[..text.len().min(10)].to_owned()).collect::<Vec<_>>())
+        (
+            answer.status(),
+            answer
+                .all("RateLimit")
+                .iter()
+                .map(|text| text[..text.len().min(10)].to_owned())
+                .collect::<Vec<_>>(),
+        )
     };
     let told = |text: &str| vec![format!("\"rate\";r={text}")];
     // No more is told than a minute's requests: one.

@@ -264,8 +264,7 @@ mod tests {
             "http { consumer a { plan gold; } consumer b { } plan gold { rate 1r/m; } server { } }",
             &[&variables::FEATURE, &consumer::FEATURE, &PLANS, &ENFORCED],
         );
-        let all: Vec<Consumer> =
-            bench.http(|b, _| b.store::<consumer::Consumers>().all().to_vec()).unwrap();
+        let all: Vec<Consumer> = bench.http(|b, _| b.store::<consumer::Consumers>().all().to_vec()).unwrap();
         let a = |x: &mut Exchange| x.caller.identify(AuthMethod::ApiKey, Some(&all[0])).unwrap();
         let b = |x: &mut Exchange| x.caller.identify(AuthMethod::ApiKey, Some(&all[1])).unwrap();
         let subject = |issuer: &'static str, subject: &'static str| {

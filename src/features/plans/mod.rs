@@ -112,7 +112,10 @@ mod tests {
             let text = if text.contains("server") { text.to_owned() } else { format!("{text} server {{ }}") };
             // What a registry checks is found before anything is compiled.
             let bench = std::panic::catch_unwind(|| {
-                Bench::new(&format!("http {{ {text} }}"), &[&variables::FEATURE, &consumer::FEATURE, &PLANS, &ENFORCED])
+                Bench::new(
+                    &format!("http {{ {text} }}"),
+                    &[&variables::FEATURE, &consumer::FEATURE, &PLANS, &ENFORCED],
+                )
             });
             let Ok(bench) = bench else {
                 assert!(want.ends_with("is duplicate"), "{text}");
