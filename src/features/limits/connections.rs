@@ -1,5 +1,6 @@
 //! `limit_conn`: how many requests of a key are under way.
 
+use super::lines::{self, Limit};
 use super::zone::{Counted, Declared};
 use super::{Names, Refusal};
 use crate::base::process_settings::Level;
@@ -8,7 +9,7 @@ use crate::conf::{Diagnostic, Directive, Scope, value};
 use crate::pipeline::answer::Answer;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::limits::{Full, Held, LimitStatus, When};
-use crate::pipeline::step::{Flow, Phase, QuickStep};
+use crate::pipeline::step::{Flow, QuickStep};
 use crate::pipeline::variable::VariableSpec;
 use crate::plan::builder::Builder;
 use std::sync::Arc;
@@ -36,13 +37,13 @@ pub(super) const VARIABLES: &[VariableSpec] = &[VariableSpec {
 
 /// The limits of one location that are asked at one time.
 struct LimitConnections {
-    limits: Vec<Limit>,
+    limits: Vec<Connections>,
     when: When,
     refusal: Refusal,
 }
 
 /// One `limit_conn`.
-struct Limit {
+struct Connections {
     zone: Arc<Counted>,
     max: u64,
 }
@@ -51,46 +52,37 @@ pub(super) fn http(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnos
     for line in scope.here("limit_conn_zone") {
         Declared::add(scope, line, ZoneKind::Count, b, |_| Ok(None))?;
     }
-    let _ = limits(scope, b)?;
+    let _: Vec<Connections> = lines::all(scope, b)?;
     Refusal::compile(scope, NAMES).map(drop)
 }
 
 pub(super) fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
     let refusal = Refusal::compile(scope, NAMES)?;
-    let (late, early): (Vec<Limit>, Vec<Limit>) =
-        limits(scope, b)?.into_iter().partition(|limit| b.is_known_late(&limit.zone.key));
-    for (limits, when, phase) in [(early, When::Early, Phase::PreAccess), (late, When::Late, Phase::Admit)] {
-        if !limits.is_empty() {
-            b.quick(phase, LimitConnections { limits, when, refusal });
-        }
-    }
+    let limits = lines::all(scope, b)?;
+    lines::add_steps(limits, b, |limits, when| LimitConnections { limits, when, refusal });
     Ok(())
 }
 
-fn limits(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Vec<Limit>, Diagnostic> {
-    let mut limits: Vec<Limit> = Vec::new();
-    for line in scope.all("limit_conn") {
-        let limit = limit(scope, line, b)?;
-        if limits.iter().any(|known| known.zone.name == limit.zone.name) {
-            return Err(scope.error(line, "\"limit_conn\" directive is duplicate"));
-        }
-        limits.push(limit);
-    }
-    Ok(limits)
-}
+impl Limit for Connections {
+    const DIRECTIVE: &'static str = "limit_conn";
 
-fn limit(scope: &Scope<'_>, line: &Directive, b: &mut Builder<'_>) -> Result<Limit, Diagnostic> {
-    let [name, number] = line.args.as_slice() else {
-        return Err(scope.error(line, "invalid number of arguments in \"limit_conn\" directive"));
-    };
-    let Some(max) = value::number(&number.text).filter(|&max| max > 0) else {
-        let message = format!("invalid number of connections \"{}\"", number.text);
-        return Err(scope.error_at(line, number, message));
-    };
-    if max > CONNECTIONS_MAX {
-        return Err(scope.error_at(line, number, "connection limit must be less 65536"));
+    fn read(scope: &Scope<'_>, line: &Directive, b: &mut Builder<'_>) -> Result<Connections, Diagnostic> {
+        let [name, number] = line.args.as_slice() else {
+            return Err(scope.error(line, "invalid number of arguments in \"limit_conn\" directive"));
+        };
+        let Some(max) = value::number(&number.text).filter(|&max| max > 0) else {
+            let message = format!("invalid number of connections \"{}\"", number.text);
+            return Err(scope.error_at(line, number, message));
+        };
+        if max > CONNECTIONS_MAX {
+            return Err(scope.error_at(line, number, "connection limit must be less 65536"));
+        }
+        Ok(Connections { zone: Declared::find(scope, line, &name.text, ZoneKind::Count, b)?, max })
     }
-    Ok(Limit { zone: Declared::find(scope, line, &name.text, ZoneKind::Count, b)?, max })
+
+    fn zone(&self) -> &Counted {
+        &self.zone
+    }
 }
 
 impl QuickStep for LimitConnections {
@@ -98,11 +90,7 @@ impl QuickStep for LimitConnections {
         if x.limits.connections.at(self.when).is_some() {
             return Flow::Next;
         }
-        let mut key = std::mem::take(&mut x.scratch);
-        let flow = self.ask(x, &mut key);
-        key.clear();
-        x.scratch = key;
-        flow
+        lines::with_key(x, |x, key| self.ask(x, key))
     }
 }
 

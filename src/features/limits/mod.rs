@@ -2,6 +2,7 @@
 //! under way at once. What both count in is a zone, which all shards share.
 
 mod connections;
+mod lines;
 mod requests;
 mod zone;
 

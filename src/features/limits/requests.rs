@@ -1,5 +1,6 @@
 //! `limit_req`: nginx's leaky bucket, per key.
 
+use super::lines::{self, Limit};
 use super::zone::{Counted, Declared};
 use super::{Names, Refusal};
 use crate::base::process_settings::Level;
@@ -10,7 +11,7 @@ use crate::conf::{Diagnostic, Directive, Scope, Word, value};
 use crate::pipeline::answer::Answer;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::limits::{LimitStatus, When, ZoneHere};
-use crate::pipeline::step::{Flow, Phase, QuickStep};
+use crate::pipeline::step::{Flow, QuickStep};
 use crate::pipeline::variable::VariableSpec;
 use crate::plan::builder::Builder;
 use std::rc::Rc;
@@ -37,14 +38,14 @@ pub(super) const VARIABLES: &[VariableSpec] = &[VariableSpec {
 
 /// The limits of one location that are asked at one time.
 struct LimitRequests {
-    limits: Vec<Limit>,
+    limits: Vec<Rate>,
     when: When,
     refusal: Refusal,
     delay_level: Level,
 }
 
 /// One `limit_req`.
-struct Limit {
+struct Rate {
     zone: Arc<Counted>,
     /// Excess that is let in, thousandths.
     burst: u64,
@@ -62,7 +63,7 @@ pub(super) fn http(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnos
     for line in scope.here("limit_req_zone") {
         Declared::add(scope, line, ZoneKind::Rate, b, |word| rate(scope, line, word))?;
     }
-    let _ = limits(scope, b)?;
+    let _: Vec<Rate> = lines::all(scope, b)?;
     Refusal::compile(scope, NAMES).map(drop)
 }
 
@@ -75,70 +76,60 @@ fn rate(scope: &Scope<'_>, line: &Directive, word: &Word) -> Result<Option<u64>,
 
 pub(super) fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
     let refusal = Refusal::compile(scope, NAMES)?;
-    let all = limits(scope, b)?;
+    let all: Vec<Rate> = lines::all(scope, b)?;
     if let [only] = all.as_slice() {
         only.zone.note_use((only.delay == u64::MAX).then_some(only.burst / 1000));
     } else {
         all.iter().for_each(|limit| limit.zone.note_use(None));
     }
-    let (late, early): (Vec<Limit>, Vec<Limit>) =
-        all.into_iter().partition(|limit| b.is_known_late(&limit.zone.key));
     let delay_level = match refusal.level {
         Level::Error => Level::Warn,
         Level::Warn => Level::Notice,
         _ => Level::Info,
     };
-    for (limits, when, phase) in [(early, When::Early, Phase::PreAccess), (late, When::Late, Phase::Admit)] {
-        if !limits.is_empty() {
-            b.quick(phase, LimitRequests { limits, when, refusal, delay_level });
-        }
-    }
+    lines::add_steps(all, b, |limits, when| LimitRequests { limits, when, refusal, delay_level });
     Ok(())
 }
 
-fn limits(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Vec<Limit>, Diagnostic> {
-    let mut limits: Vec<Limit> = Vec::new();
-    for line in scope.all("limit_req") {
-        let limit = limit(scope, line, b)?;
-        if limits.iter().any(|known| known.zone.name == limit.zone.name) {
-            return Err(scope.error(line, "\"limit_req\" directive is duplicate"));
-        }
-        limits.push(limit);
-    }
-    Ok(limits)
-}
+impl Limit for Rate {
+    const DIRECTIVE: &'static str = "limit_req";
 
-fn limit(scope: &Scope<'_>, line: &Directive, b: &mut Builder<'_>) -> Result<Limit, Diagnostic> {
-    let mut zone = None;
-    let (mut burst, mut delay) = (0, 0);
-    for word in &line.args {
-        let text = word.text.as_str();
-        let invalid = |what: &str| scope.error_at(line, word, format!("invalid {what} \"{text}\""));
-        let number = |digits: &str| value::number(digits).filter(|&number| number > 0);
-        if let Some(name) = text.strip_prefix("zone=") {
-            if name.is_empty() {
-                return Err(scope.error(line, "zero size shared memory zone \"\""));
+    fn read(scope: &Scope<'_>, line: &Directive, b: &mut Builder<'_>) -> Result<Rate, Diagnostic> {
+        let mut zone = None;
+        let (mut burst, mut delay) = (0, 0);
+        for word in &line.args {
+            let text = word.text.as_str();
+            let invalid = |what: &str| scope.error_at(line, word, format!("invalid {what} \"{text}\""));
+            let number = |digits: &str| value::number(digits).filter(|&number| number > 0);
+            if let Some(name) = text.strip_prefix("zone=") {
+                if name.is_empty() {
+                    return Err(scope.error(line, "zero size shared memory zone \"\""));
+                }
+                zone = Some(name);
+            } else if let Some(digits) = text.strip_prefix("burst=") {
+                burst = number(digits).ok_or_else(|| invalid("burst value"))?;
+                if burst > BURST_MAX {
+                    let message = format!("\"{text}\" is more than a zone can count, which is {BURST_MAX}");
+                    return Err(scope.error_at(line, word, message));
+                }
+            } else if let Some(digits) = text.strip_prefix("delay=") {
+                delay = number(digits).ok_or_else(|| invalid("delay value"))?.saturating_mul(1000);
+            } else if text == "nodelay" {
+                delay = u64::MAX;
+            } else {
+                return Err(invalid("parameter"));
             }
-            zone = Some(name);
-        } else if let Some(digits) = text.strip_prefix("burst=") {
-            burst = number(digits).ok_or_else(|| invalid("burst value"))?;
-            if burst > BURST_MAX {
-                let message = format!("\"{text}\" is more than a zone can count, which is {BURST_MAX}");
-                return Err(scope.error_at(line, word, message));
-            }
-        } else if let Some(digits) = text.strip_prefix("delay=") {
-            delay = number(digits).ok_or_else(|| invalid("delay value"))?.saturating_mul(1000);
-        } else if text == "nodelay" {
-            delay = u64::MAX;
-        } else {
-            return Err(invalid("parameter"));
         }
+        let Some(name) = zone else {
+            return Err(scope.error(line, "\"limit_req\" must have \"zone\" parameter"));
+        };
+        let zone = Declared::find(scope, line, name, ZoneKind::Rate, b)?;
+        Ok(Rate { zone, burst: burst * 1000, delay })
     }
-    let Some(name) = zone else {
-        return Err(scope.error(line, "\"limit_req\" must have \"zone\" parameter"));
-    };
-    let zone = Declared::find(scope, line, name, ZoneKind::Rate, b)?;
-    Ok(Limit { zone, burst: burst * 1000, delay })
+
+    fn zone(&self) -> &Counted {
+        &self.zone
+    }
 }
 
 impl QuickStep for LimitRequests {
@@ -146,11 +137,7 @@ impl QuickStep for LimitRequests {
         if x.limits.requests.at(self.when).is_some() {
             return Flow::Next;
         }
-        let mut key = std::mem::take(&mut x.scratch);
-        let flow = self.ask(x, &mut key);
-        key.clear();
-        x.scratch = key;
-        flow
+        lines::with_key(x, |x, key| self.ask(x, key))
     }
 }
 
@@ -190,7 +177,7 @@ impl LimitRequests {
         self.admit(x, limit, excess, delay_ms)
     }
 
-    fn refuse(&self, x: &mut Exchange, limit: &Limit, excess: u64) -> Flow {
+    fn refuse(&self, x: &mut Exchange, limit: &Rate, excess: u64) -> Flow {
         let Refusal { level, status, dry_run } = self.refusal;
         x.log(
             level,
@@ -209,7 +196,7 @@ impl LimitRequests {
         Flow::Answer(Answer::Status(status))
     }
 
-    fn admit(&self, x: &mut Exchange, limit: &Limit, excess: u64, delay_ms: u64) -> Flow {
+    fn admit(&self, x: &mut Exchange, limit: &Rate, excess: u64, delay_ms: u64) -> Flow {
         if delay_ms == 0 {
             x.limits.requests.set(self.when, LimitStatus::Passed);
             return Flow::Next;
@@ -234,7 +221,7 @@ impl LimitRequests {
     }
 }
 
-impl Limit {
+impl Rate {
     /// Counts a request that the limit lets in. The excess; `Err` with it when it is too much.
     fn count(&self, here: &Rc<ZoneHere>, key: Fingerprint) -> Result<u64, u64> {
         if let Some(leases) = &here.leases {
