@@ -173,6 +173,17 @@ fn hop_by_hop_and_private_fields_stop_here() {
     assert_ne!(response.get("date"), Some("Thu, 01 Jan 1970 00:00:00 GMT"));
 }
 
+/// Without it, whoever gets a 426 would not know what to upgrade to (RFC 9110, 15.5.22).
+#[test]
+fn upgrade_that_the_upstream_offers_goes_through() {
+    let offer = "Content-Length: 0\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    for status in ["200 OK", "426 Upgrade Required"] {
+        let response = got_kept(format!("HTTP/1.1 {status}\r\n{offer}"));
+        assert_eq!(response.all("upgrade"), ["h2c"], "{status}");
+        assert_eq!(response.get("connection"), Some("keep-alive"), "{status}");
+    }
+}
+
 #[test]
 fn fields_can_be_hidden_and_passed() {
     let up = Upstream::always(

@@ -36,8 +36,7 @@ pub fn fill(settings: &ProxySettings, x: &mut Exchange, framing: BodyFraming) {
             Known::Connection
             | Known::KeepAlive
             | Known::TransferEncoding
-            | Known::ContentLength
-            | Known::Upgrade => continue,
+            | Known::ContentLength => continue,
             // The order of cookies is that of their rewritten values, hidden or not.
             Known::SetCookie => cookies.next().flatten(),
             Known::Location => location.take(),
@@ -56,11 +55,6 @@ pub fn fill(settings: &ProxySettings, x: &mut Exchange, framing: BodyFraming) {
                 None => answer.fields.push_known(known, name, value),
             },
         }
-    }
-    if head.status == 101
-        && let Some(field) = head.fields.find(Known::Upgrade)
-    {
-        answer.fields.push_known(Known::Upgrade, b"Upgrade", field.value.of(buffer));
     }
 }
 
