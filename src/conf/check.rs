@@ -10,6 +10,7 @@ use super::spec::{Arity, Block, Context, DirectiveSpec, Effect, Inherit, Refused
 use super::suggest::nearest;
 use super::tree::{Directive, Tree};
 use super::value;
+use super::values::Values;
 use crate::base::process_settings::Level;
 
 /// Where the list of directives is, for the hint of a refused one.
@@ -68,7 +69,7 @@ impl<'t> Check<'t> {
             if once && !seen.insert(spec.name) {
                 return Err(self.error(directive, format!("\"{}\" directive is duplicate", spec.name)));
             }
-            self.flag(directive, spec)?;
+            self.values(directive, spec)?;
             self.notice(directive, spec);
             match spec.block {
                 Block::No => {}
@@ -139,15 +140,20 @@ impl<'t> Check<'t> {
         Err(hinted(self.error(directive, message), format!("syntax: {}", syntax(spec))))
     }
 
-    pub(super) fn flag(&self, directive: &Directive, spec: &DirectiveSpec) -> Result<(), Failure> {
-        match directive.args.first() {
-            Some(word) if spec.arity == Arity::Flag && value::flag(&word.text).is_none() => {
-                let message = value::not_a_flag(spec.name, &word.text);
-                let (place, mark) = (directive.place, word.place);
-                Err(Box::new(Diagnostic::at(self.sources, Level::Emerg, message, place, mark, width(word))))
-            }
-            _ => Ok(()),
-        }
+    /// What the arguments must be, as far as the spec says it.
+    pub(super) fn values(&self, directive: &Directive, spec: &DirectiveSpec) -> Result<(), Failure> {
+        let Some(word) = directive.args.first() else { return Ok(()) };
+        let message = if spec.arity == Arity::Flag && value::flag(&word.text).is_none() {
+            value::not_a_flag(spec.name, &word.text)
+        } else if spec.values == Values::Any {
+            return Ok(());
+        } else {
+            let args: Vec<&str> = directive.args.iter().map(|word| word.text.as_str()).collect();
+            let Some(message) = spec.values.fault(spec.name, &args) else { return Ok(()) };
+            message
+        };
+        let (place, mark) = (directive.place, word.place);
+        Err(Box::new(Diagnostic::at(self.sources, Level::Emerg, message, place, mark, width(word))))
     }
 
     fn notice(&mut self, directive: &Directive, spec: &'static DirectiveSpec) {

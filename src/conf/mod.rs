@@ -25,6 +25,7 @@ mod suggest;
 mod survey;
 mod tree;
 pub mod value;
+mod values;
 
 #[cfg(test)]
 mod property;
@@ -40,3 +41,4 @@ pub use source::{Place, Sources};
 pub use spec::{Arity, Block, Context, DirectiveSpec, Effect, Inherit, Refused, Registry};
 pub use survey::{Finding, Outcome};
 pub use tree::{Directive, Tree, Word};
+pub use values::Values;

@@ -1,6 +1,7 @@
 //! How a directive is declared: once, as data. The check, the inheritance, the reference and the
 //! suggestions all come from here.
 
+use super::values::Values;
 use std::fmt;
 use std::ops::BitOr;
 
@@ -103,6 +104,8 @@ pub struct DirectiveSpec {
     pub doc: &'static str,
     /// Whether it does anything.
     pub effect: Effect,
+    /// What its arguments must be, where nobody acts on them who would say what is wrong.
+    pub values: Values,
 }
 
 /// How many arguments a directive takes.
@@ -132,7 +135,8 @@ impl DirectiveSpec {
         doc: &'static str,
     ) -> DirectiveSpec {
         let (block, inherit, effect) = (Block::No, Inherit::Override, Effect::Works);
-        DirectiveSpec { name, contexts, arity, block, inherit, default, syntax, doc, effect }
+        let values = Values::Any;
+        DirectiveSpec { name, contexts, arity, block, inherit, default, syntax, doc, effect, values }
     }
 
     /// The same with a block.
@@ -153,6 +157,13 @@ impl DirectiveSpec {
     #[must_use]
     pub const fn accepted(mut self, reason: &'static str) -> DirectiveSpec {
         self.effect = Effect::Accepted(reason);
+        self
+    }
+
+    /// The same with arguments that are looked at when the file is read.
+    #[must_use]
+    pub const fn values(mut self, values: Values) -> DirectiveSpec {
+        self.values = values;
         self
     }
 }

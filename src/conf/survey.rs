@@ -49,7 +49,7 @@ fn body(check: &Check<'_>, directives: &[Directive], context: Context, found: &m
             if once && !seen.insert(spec.name) {
                 return Err(check.error(directive, format!("\"{}\" directive is duplicate", spec.name)));
             }
-            check.flag(directive, spec)?;
+            check.values(directive, spec)?;
             if spec.block == Block::Entries {
                 check.entries(directive.body())?;
             }

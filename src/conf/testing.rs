@@ -9,6 +9,7 @@ use super::files::Files;
 use super::snapshot::Snapshot;
 use super::spec::{Arity, Block, Context, DirectiveSpec, Effect, Inherit, Refused, Registry};
 use super::tree::Tree;
+use super::values::Values;
 use super::{Diagnostic, parser};
 
 const ALL: Context = Context::HTTP.or(Context::SERVER).or(Context::LOCATION);
@@ -27,6 +28,7 @@ const fn line(name: &'static str, contexts: Context, arity: Arity, inherit: Inhe
         syntax: "value",
         doc: "A directive.",
         effect: Effect::Works,
+        values: Values::Any,
     }
 }
 

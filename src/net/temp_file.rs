@@ -20,6 +20,10 @@ const NAMES_MAX: u32 = 1000;
 /// The number of the process's next temporary file.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
+/// How many characters name the folder of each level, nginx's `levels`: the last ones of a file's name, then
+/// those before them. 0 for no level.
+pub type Levels = [u8; 3];
+
 /// A file without a name in its folder, readable and writable by this process alone: its space is
 /// free again when it is dropped, and also when the process is killed.
 #[derive(Debug)]
@@ -62,13 +66,15 @@ impl TempFile {
         Ok(TempFile { descriptor: Arc::new(descriptor), path, len: 0, _removed: None })
     }
 
-    /// Makes an empty one that has a name for as long as it is used, or for good.
+    /// Makes an empty one that has a name for as long as it is used, or for good; the folders of its levels
+    /// are made too.
     ///
     /// # Errors
     /// As [`TempFile::create`].
-    pub async fn create_named(folder: &Path, then: Then) -> io::Result<TempFile> {
+    pub async fn create_named(folder: &Path, levels: Levels, then: Then) -> io::Result<TempFile> {
         let folder = folder.to_owned();
-        let (descriptor, path) = file_pool::run(move || in_folder(&folder, create_with_name)).await??;
+        let create = move || in_folder(&folder, |folder| create_with_name(folder, levels));
+        let (descriptor, path) = file_pool::run(create).await??;
         let removed = (then == Then::Remove).then(|| Removed(path.clone()));
         Ok(TempFile { descriptor: Arc::new(descriptor), path, len: 0, _removed: removed })
     }
@@ -194,23 +200,59 @@ fn create_nameless(folder: &Path) -> io::Result<(OwnedFd, PathBuf)> {
 
 /// Makes a file and takes its name away at once.
 fn create_unlinked(folder: &Path) -> io::Result<(OwnedFd, PathBuf)> {
-    let (descriptor, path) = create_with_name(folder)?;
+    let (descriptor, path) = create_with_name(folder, [0; 3])?;
     rustix::fs::unlinkat(CWD, &path, AtFlags::empty())?;
     Ok((descriptor, path))
 }
 
 /// Makes a file under a name that nothing has.
-fn create_with_name(folder: &Path) -> io::Result<(OwnedFd, PathBuf)> {
+fn create_with_name(folder: &Path, levels: Levels) -> io::Result<(OwnedFd, PathBuf)> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     for _ in 0..NAMES_MAX {
-        let path = folder.join(name(next_number()));
-        match rustix::fs::openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR) {
+        let name = name(next_number());
+        let inner = levelled(folder, levels, &name);
+        let path = inner.join(&name);
+        let open = || rustix::fs::openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR);
+        let opened = match open() {
+            Err(Errno::NOENT) if inner != folder => {
+                make_levels(folder, &inner)?;
+                open()
+            }
+            opened => opened,
+        };
+        match opened {
             Ok(descriptor) => return Ok((descriptor, path)),
             Err(Errno::EXIST | Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
     Err(Errno::EXIST.into())
+}
+
+/// The folder of a file's name among the levels: `folder/7/45` for `0000123457` with the levels 1 and 2.
+fn levelled(folder: &Path, levels: Levels, name: &str) -> PathBuf {
+    let mut inner = folder.to_owned();
+    let mut rest = name;
+    for level in levels.into_iter().take_while(|&level| level > 0) {
+        let Some((before, part)) = rest.split_at_checked(rest.len().saturating_sub(level.into())) else {
+            break;
+        };
+        inner.push(part);
+        rest = before;
+    }
+    inner
+}
+
+/// Makes the folders between `folder`, which must be there, and `inner`.
+fn make_levels(folder: &Path, inner: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = inner.ancestors().take_while(|path| *path != folder).collect();
+    for path in missing.into_iter().rev() {
+        match rustix::fs::mkdir(path, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 fn next_number() -> u64 {
@@ -306,12 +348,12 @@ mod tests {
         on_both_drivers(|| {
             let folder = folder.clone();
             async move {
-                let mut kept = TempFile::create_named(&folder, Then::Keep).await.unwrap();
+                let mut kept = TempFile::create_named(&folder, [0; 3], Then::Keep).await.unwrap();
                 kept.append(b"kept".to_vec()).await.unwrap();
                 let path = kept.path().to_owned();
                 drop(kept);
                 assert_eq!(fs::read(path).unwrap(), b"kept");
-                let removed = TempFile::create_named(&folder, Then::Remove).await.unwrap();
+                let removed = TempFile::create_named(&folder, [0; 3], Then::Remove).await.unwrap();
                 let path = removed.path().to_owned();
                 assert!(path.exists());
                 drop(removed);

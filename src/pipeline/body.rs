@@ -261,10 +261,11 @@ impl Exchange {
         while let Some(piece) = self.next_body_piece().await? {
             if file.is_none() && memory.len() + piece.len() > memory_max {
                 let path = &self.here.settings.client_body_temp_path;
+                let levels = self.here.settings.client_body_temp_levels;
                 let made = match named {
                     BodyFile::Off => TempFile::create(path).await,
-                    BodyFile::Clean => TempFile::create_named(path, Then::Remove).await,
-                    BodyFile::On => TempFile::create_named(path, Then::Keep).await,
+                    BodyFile::Clean => TempFile::create_named(path, levels, Then::Remove).await,
+                    BodyFile::On => TempFile::create_named(path, levels, Then::Keep).await,
                 };
                 let mut spill = made.map_err(|e| self.temp_file_fault(&e))?;
                 self.log(

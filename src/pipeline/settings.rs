@@ -10,6 +10,7 @@ use super::template::Template;
 use super::variable::Variable;
 use crate::base::process_settings::{ErrorLog as ErrorLogSetting, Level};
 use crate::net::error_log::ErrorLog;
+use crate::net::temp_file::Levels;
 use std::any::Any;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub client_body_buffer_size: usize,
     /// `client_body_temp_path`.
     pub client_body_temp_path: std::path::PathBuf,
+    /// Its levels, for files that have a name.
+    pub client_body_temp_levels: Levels,
     /// `client_body_timeout`.
     pub client_body_timeout: Duration,
     /// `send_timeout`.

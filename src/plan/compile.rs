@@ -374,7 +374,10 @@ fn server_name(word: &Word, directive: &Directive, b: &mut Builder<'_>) -> Resul
     let text = word.text.to_ascii_lowercase();
     let text = if text == "$hostname" { hostname() } else { text };
     if text.contains('/') || text.contains('\0') {
-        return Err(b.error(word, format!("server name \"{}\" has suspicious symbols", word.text)));
+        // No request has such a host: the name is never met.
+        let mut warning = b.error(word, format!("server name \"{}\" has suspicious symbols", word.text));
+        warning.level = Level::Warn;
+        b.warn(warning);
     }
     match text.matches('*').count() {
         0 if text.starts_with('.') => {

@@ -9,6 +9,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// Ports one `listen` may name as a range.
 const PORT_RANGE_MAX: usize = 1024;
 
+/// Bytes of the path of a Unix socket, at most: `sun_path` of unix(7) without its last zero byte.
+const UNIX_PATH_BYTES_MAX: usize = 107;
+
 /// One `listen` line, understood.
 pub struct ListenLine {
     /// The addresses it names: several for a range of ports or a host name.
@@ -47,26 +50,34 @@ fn addresses(b: &Builder<'_>, word: &Word) -> Result<Vec<Address>, Diagnostic> {
     let wrong = |what: &str| b.error(word, format!("{what} in \"{text}\" of the \"listen\" directive"));
     if let Some(path) = text.strip_prefix("unix:") {
         if path.is_empty() {
-            return Err(wrong("no path"));
+            return Err(wrong("no path in the unix domain socket"));
+        }
+        if path.len() > UNIX_PATH_BYTES_MAX {
+            return Err(wrong("too long path in the unix domain socket"));
         }
         return Ok(vec![Address::Unix(path.into())]);
     }
+    if text.contains(['/', '?']) {
+        return Err(wrong("invalid host"));
+    }
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
     let (host, ports) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, behind) = rest.split_once(']').ok_or_else(|| wrong("invalid host"))?;
             (host, behind.strip_prefix(':'))
         }
-        None if text.bytes().all(|c| c.is_ascii_digit() || c == b'-') => ("*", Some(text)),
+        None if text.split('-').all(number) => ("*", Some(text)),
         None => match text.rsplit_once(':') {
             Some((host, ports)) => (host, Some(ports)),
             None => (text, None),
         },
     };
     let ports = match ports {
-        Some(ports) => port_range(ports).ok_or_else(|| wrong("invalid port"))?,
+        Some(ports) => port_range(ports).map_err(wrong)?,
         None => vec![80],
     };
     let ips: Vec<IpAddr> = match host {
+        "" => return Err(wrong("no host")),
         "*" => vec![Ipv4Addr::UNSPECIFIED.into()],
         _ => match host.parse::<IpAddr>() {
             Ok(ip) if ip.is_ipv4() || text.starts_with('[') => vec![ip],
@@ -80,16 +91,15 @@ fn addresses(b: &Builder<'_>, word: &Word) -> Result<Vec<Address>, Diagnostic> {
     Ok(ips.iter().flat_map(each).collect())
 }
 
-fn port_range(text: &str) -> Option<Vec<u16>> {
-    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
-    match text.split_once('-') {
-        None => Some(vec![port(text)?]),
-        Some((from, to)) => {
-            let (from, to) = (port(from)?, port(to)?);
-            let range: Vec<u16> = (from..=to).collect();
-            (!range.is_empty() && range.len() <= PORT_RANGE_MAX).then_some(range)
-        }
+fn port_range(text: &str) -> Result<Vec<u16>, &'static str> {
+    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or("invalid port");
+    let Some((from, to)) = text.split_once('-') else { return Ok(vec![port(text)?]) };
+    let (from, to) = (port(from)?, port(to)?);
+    let range: Vec<u16> = (from..=to).collect();
+    if range.is_empty() || range.len() > PORT_RANGE_MAX {
+        return Err("invalid port range");
     }
+    Ok(range)
 }
 
 fn option(b: &Builder<'_>, line: &mut ListenLine, word: &Word) -> Result<(), Diagnostic> {
@@ -362,9 +372,9 @@ mod tests {
         assert_eq!(keepalive("::"), None);
         assert_eq!(keepalive("1m").map(|k| k.idle_s), Some(Some(60)));
         assert_eq!(keepalive("1:2:3:4"), None);
-        assert_eq!(port_range("8080-8082"), Some(vec![8080, 8081, 8082]));
-        assert_eq!(port_range("8082-8080"), None);
-        assert_eq!(port_range("0"), None);
-        assert_eq!(port_range("65536"), None);
+        assert_eq!(port_range("8080-8082"), Ok(vec![8080, 8081, 8082]));
+        assert_eq!(port_range("8082-8080"), Err("invalid port range"));
+        assert_eq!(port_range("0"), Err("invalid port"));
+        assert_eq!(port_range("65536"), Err("invalid port"));
     }
 }

@@ -9,7 +9,7 @@ mod steps;
 
 use crate::base::process_settings::Syslog;
 use crate::conf::{
-    Arity, Block, Context, Diagnostic, Directive, DirectiveSpec, Effect, Inherit, Place, Scope,
+    Arity, Block, Context, Diagnostic, Directive, DirectiveSpec, Effect, Inherit, Place, Scope, Values,
 };
 use crate::features::core::syslog;
 use crate::net::log_buffer::{Buffering, LogBuffer};
@@ -50,6 +50,7 @@ pub const FEATURE: Feature = Feature {
                   server. Several may stand on a level; `off` there overrules them. A line that is not \
                   buffered is in the file before its connection closes.",
             effect: Effect::Works,
+            values: Values::Any,
         },
         DirectiveSpec {
             name: "open_log_file_cache",
@@ -61,6 +62,7 @@ pub const FEATURE: Feature = Feature {
             syntax: "max=N [inactive=time] [min_uses=N] [valid=time] | off",
             doc: "Keeps logs open whose names hold variables. Each shard has such a cache of its own.",
             effect: Effect::Works,
+            values: Values::Any,
         },
         DirectiveSpec {
             name: "log_format",
@@ -72,6 +74,7 @@ pub const FEATURE: Feature = Feature {
             syntax: "name [escape=default|json|none] string ...",
             doc: "Names a format for lines of the access log. The format combined is always there.",
             effect: Effect::Works,
+            values: Values::Any,
         },
     ],
     variables: &[],
@@ -313,6 +316,7 @@ mod tests {
         syntax: "",
         doc: "Holds the servers.",
         effect: Effect::Works,
+        values: Values::Any,
     };
 
     static ANY: VariableSpec =

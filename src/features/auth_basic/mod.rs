@@ -92,6 +92,7 @@ fn compile_only(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic
 }
 
 fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
+    compile_only(scope, b)?;
     let word = |name| scope.one(name).and_then(|line| line.args.first());
     let (Some(realm), Some(user_file)) = (word("auth_basic"), word("auth_basic_user_file")) else {
         return Ok(());

@@ -23,7 +23,7 @@ struct Caches(HashMap<Place, Slot<Rc<FileCache>>>);
 pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Option<Box<FileRules>>, Diagnostic> {
     let links = links(scope, b)?;
     let wanted = Wanted {
-        valid: Duration::from_millis(scope.time_ms("open_file_cache_valid", 60_000)?),
+        valid: Duration::from_secs(scope.time_s("open_file_cache_valid", 60)?),
         min_uses: scope.number("open_file_cache_min_uses", 1)?,
         errors: scope.flag("open_file_cache_errors", false)?,
     };

@@ -4,13 +4,16 @@ use super::syslog;
 use crate::base::process_settings::{
     Affinity, ErrorLog, Level, LogTarget, ProcessSettings, Shards, Variable,
 };
-use crate::conf::{Context, Diagnostic, Directive, Place, Scope};
+use crate::conf::{Context, Diagnostic, Directive, Place, Scope, value};
 use crate::plan::builder::Builder;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// `worker_connections` when nothing is said.
-const WORKER_CONNECTIONS: u64 = 512;
+const WORKER_CONNECTIONS: usize = 512;
+
+/// What `use` may name: nginx's methods on Linux, and the one of Octroi's own.
+const EVENT_METHODS: [&str; 4] = ["epoll", "poll", "select", "io_uring"];
 
 /// Shards at most; CPU masks and tables are sized by it.
 const SHARDS_MAX: usize = 1024;
@@ -40,7 +43,9 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(ProcessSetting
         }
     }
     let events_scope = scope.child(events, Context::EVENTS);
-    let worker_connections = events_scope.number("worker_connections", WORKER_CONNECTIONS)? as usize;
+    let worker_connections = worker_connections(&events_scope)?;
+    event_method(&events_scope)?;
+    thread_pools(scope)?;
     let user = scope.one("user").map(|directive| {
         (directive.arg(0).unwrap_or_default().to_owned(), directive.arg(1).map(str::to_owned))
     });
@@ -71,6 +76,53 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(ProcessSetting
         error_logs: error_logs(scope, b)?,
     };
     Ok((settings, worker_connections))
+}
+
+fn worker_connections(events: &Scope<'_>) -> Result<usize, Diagnostic> {
+    let Some(directive) = events.one("worker_connections") else { return Ok(WORKER_CONNECTIONS) };
+    let text = directive.arg(0).unwrap_or_default();
+    let number = value::number(text).and_then(|number| usize::try_from(number).ok());
+    number.ok_or_else(|| events.error(directive, format!("invalid number \"{text}\"")))
+}
+
+/// `use` names a method that nginx has on Linux.
+fn event_method(events: &Scope<'_>) -> Result<(), Diagnostic> {
+    match events.one("use") {
+        Some(directive) if !EVENT_METHODS.contains(&directive.arg(0).unwrap_or_default()) => {
+            let text = directive.arg(0).unwrap_or_default();
+            Err(events.error(directive, format!("invalid event type \"{text}\"")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The words of the `thread_pool` lines.
+fn thread_pools(scope: &Scope<'_>) -> Result<(), Diagnostic> {
+    for line in scope.here("thread_pool") {
+        let mut threads = false;
+        for word in line.args.iter().skip(1) {
+            let text = word.text.as_str();
+            let valid = if let Some(number) = text.strip_prefix("threads=") {
+                threads = true;
+                value::number(number).is_some_and(|number| number > 0)
+            } else {
+                text.strip_prefix("max_queue=").is_some_and(|number| value::number(number).is_some())
+            };
+            if !valid {
+                let what = text.split_inclusive('=').next().filter(|name| name.ends_with('='));
+                let message = match what {
+                    Some("threads=") => format!("invalid threads value \"{text}\""),
+                    Some("max_queue=") => format!("invalid max_queue value \"{text}\""),
+                    _ => continue,
+                };
+                return Err(scope.error_at(line, word, message));
+            }
+        }
+        if !threads {
+            return Err(scope.error(line, "\"thread_pool\" must have \"threads\" parameter"));
+        }
+    }
+    Ok(())
 }
 
 /// The nice value: digits after an optional sign.
@@ -119,7 +171,7 @@ fn shards(scope: &Scope<'_>) -> Result<Shards, Diagnostic> {
         "auto" => Ok(Shards::Auto),
         text => match text.parse::<usize>() {
             Ok(n) if (1..=SHARDS_MAX).contains(&n) => Ok(Shards::Count(n)),
-            _ => Err(scope.error(directive, "invalid number of \"worker_processes\"".to_owned())),
+            _ => Err(scope.error(directive, "\"worker_processes\" directive invalid value")),
         },
     }
 }
@@ -136,7 +188,11 @@ fn affinity(scope: &Scope<'_>) -> Result<Affinity, Diagnostic> {
 }
 
 fn invalid_mask(scope: &Scope<'_>, directive: &Directive, text: &str) -> Diagnostic {
-    scope.error(directive, format!("invalid character in \"worker_cpu_affinity\" mask \"{text}\""))
+    let message = match text.chars().find(|c| !matches!(c, '0' | '1' | ' ')) {
+        Some(wrong) => format!("invalid character \"{wrong}\" in \"worker_cpu_affinity\""),
+        None => format!("\"worker_cpu_affinity\" supports up to {SHARDS_MAX} CPUs only"),
+    };
+    scope.error(directive, message)
 }
 
 /// The CPUs of a mask such as `0101`: the last digit is CPU 0.

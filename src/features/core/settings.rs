@@ -4,6 +4,7 @@ use super::files;
 use super::main_context::error_logs;
 use crate::base::limits::{H2_STREAMS_MAX, H2_WINDOW_MAX, REQUEST_FIELDS_MAX};
 use crate::conf::{Context, Diagnostic, Directive, Place, Scope, Word, value};
+use crate::net::temp_file::Levels;
 use crate::pipeline::settings::{
     BodyFile, Directory, ErrorPage, Http2, IfModifiedSince, KeepaliveDisable, LIMIT_RATE_PLACE, Lingering,
     MediaTypes, Root, Satisfy, ServerFacts, ServerTokens, Settings,
@@ -63,6 +64,7 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
         client_max_body_size: scope.offset("client_max_body_size", 1024 * 1024)?,
         client_body_buffer_size: scope.size("client_body_buffer_size", 16 * 1024)? as usize,
         client_body_temp_path: b.path(scope.word("client_body_temp_path").unwrap_or(default_temp_path(b))),
+        client_body_temp_levels: temp_levels(scope),
         client_body_timeout: time(scope, "client_body_timeout", 60_000)?,
         send_timeout: time(scope, "send_timeout", 60_000)?,
         limit_rate: rate(scope, "limit_rate", b)?,
@@ -249,6 +251,16 @@ fn keepalive_timeout(scope: &Scope<'_>) -> Result<(Duration, Option<u64>), Diagn
     let header = value::time_s(&word.text)
         .ok_or_else(|| scope.error_at(directive, word, "\"keepalive_timeout\" directive invalid value"))?;
     Ok((timeout, Some(header)))
+}
+
+/// The levels of `client_body_temp_path`, which the file's check has found to be right.
+fn temp_levels(scope: &Scope<'_>) -> Levels {
+    let mut levels = Levels::default();
+    let words = scope.one("client_body_temp_path").map(|line| line.args.iter().skip(1));
+    for (level, word) in levels.iter_mut().zip(words.into_iter().flatten()) {
+        *level = word.text.parse().unwrap_or(0);
+    }
+    levels
 }
 
 fn keepalive_disable(scope: &Scope<'_>) -> Result<KeepaliveDisable, Diagnostic> {

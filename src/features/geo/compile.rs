@@ -3,7 +3,7 @@
 use super::ranges::{Added, Ranges};
 use super::segments::{Interval, Segments, ValueId};
 use crate::base::cidr::Cidr;
-use crate::conf::{Diagnostic, Directive, Scope};
+use crate::conf::{Diagnostic, Directive, Scope, Word};
 use crate::http::Known;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::forwarded::{self, Trusted};
@@ -18,6 +18,7 @@ const WARNINGS_MAX: usize = 20;
 /// Compiles every geo. All names come first: a source may be a variable that is defined further down.
 pub fn http(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
     for block in scope.here("geo") {
+        source(scope, block)?;
         if let Some(name) = block.args.last() {
             b.declare(name)?;
         }
@@ -26,23 +27,28 @@ pub fn http(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
 }
 
 fn geo(scope: &Scope<'_>, block: &Directive, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
-    let (source, name) = match block.args.as_slice() {
-        [name] => (None, name),
-        [source, name] => {
-            let Some(text) = source.text.strip_prefix('$') else {
-                let message = format!("invalid variable name \"{}\"", source.text);
-                return Err(scope.error_at(block, source, message));
-            };
-            (Some(b.variable(text, source)), name)
-        }
-        _ => return Err(scope.error(block, "invalid number of arguments in \"geo\" directive")),
+    let Some(name) = block.args.last() else {
+        return Err(scope.error(block, "invalid number of arguments in \"geo\" directive"));
     };
+    let source = source(scope, block)?.map(|(text, word)| b.variable(text, word));
     b.declare(name)?;
     let mut parts = Parts::default();
     block.body().iter().try_for_each(|line| parts.line(scope, line, b))?;
     let volatile = parts.volatile;
     b.derive(name, volatile, parts.finish(source));
     Ok(())
+}
+
+/// The variable with the address, where one is named before the variable that is set.
+fn source<'t>(scope: &Scope<'_>, block: &'t Directive) -> Result<Option<(&'t str, &'t Word)>, Diagnostic> {
+    let [source, _] = block.args.as_slice() else { return Ok(None) };
+    match source.text.strip_prefix('$') {
+        Some(text) => Ok(Some((text, source))),
+        None => {
+            let message = format!("invalid variable name \"{}\"", source.text);
+            Err(scope.error_at(block, source, message))
+        }
+    }
 }
 
 /// A block as far as it was read.

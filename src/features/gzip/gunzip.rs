@@ -2,7 +2,7 @@
 
 use super::accept::Acceptance;
 use crate::base::buffer::Buffer;
-use crate::conf::{Arity, Context, Diagnostic, DirectiveSpec as D, Scope};
+use crate::conf::{Arity, Context, Diagnostic, DirectiveSpec as D, Scope, Values};
 use crate::http::Known;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::filter::{Ask, Begun, BodyFilter, Fault, Link, Stage};
@@ -36,6 +36,7 @@ pub const FEATURE: Feature = Feature {
             "32 4k|16 8k",
             "The buffers for unpacking.",
         )
+        .values(Values::Buffers)
         .accepted("one buffer at a time is unpacked into, and sent"),
     ],
     variables: &[],

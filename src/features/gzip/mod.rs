@@ -9,7 +9,7 @@ pub mod precompressed;
 #[cfg(test)]
 mod tests;
 
-use crate::conf::{Arity, Context, Diagnostic, DirectiveSpec as D, Inherit, Scope};
+use crate::conf::{Arity, Context, Diagnostic, DirectiveSpec as D, Inherit, Scope, Values};
 use crate::http::Known;
 use crate::pipeline::connection::push_decimal;
 use crate::pipeline::exchange::Exchange;
@@ -39,10 +39,10 @@ pub const FEATURE: Feature = Feature {
         D::new("gzip_vary", HSL, Arity::Flag, "on | off", "off", "Whether answers that are compressed for some clients and not for others have the field Vary: Accept-Encoding."),
         D::new("gzip_http_version", HSL, ONE, "1.0 | 1.1", "1.1", "The lowest version of a request whose answer is compressed."),
         D::new("gzip_disable", HSL, Arity::AtLeast(1), "regex ... | msie6", "", "No answer is compressed for clients whose User-Agent matches one of these; msie6 means Internet Explorer 4 to 6.").inherit(Inherit::Together),
-        D::new("gzip_buffers", HSL, Arity::Exactly(2), "number size", "32 4k|16 8k", "The buffers for compressed bodies.").accepted("one buffer at a time is compressed into, and sent"),
-        D::new("gzip_hash", HSL, ONE, "size", "64k", "The size of a table of zlib's.").accepted("the compressor chooses its tables itself"),
+        D::new("gzip_buffers", HSL, Arity::Exactly(2), "number size", "32 4k|16 8k", "The buffers for compressed bodies.").values(Values::Buffers).accepted("one buffer at a time is compressed into, and sent"),
+        D::new("gzip_hash", HSL, ONE, "size", "64k", "The size of a table of zlib's.").values(Values::Size).accepted("the compressor chooses its tables itself"),
         D::new("gzip_no_buffer", HSL, Arity::Flag, "on | off", "off", "Whether each piece of a compressed body is sent at once.").accepted("a piece is sent when a buffer is full or the body pauses"),
-        D::new("postpone_gzipping", HSL, ONE, "size", "0", "How much of a body is gathered before it is compressed.").accepted("compressors are kept, so that there is nothing to wait for"),
+        D::new("postpone_gzipping", HSL, ONE, "size", "0", "How much of a body is gathered before it is compressed.").values(Values::Size).accepted("compressors are kept, so that there is nothing to wait for"),
     ],
     variables: &[VariableSpec {
         name: "gzip_ratio",

@@ -2,7 +2,7 @@
 //! past. Those that say something are settings of a server (`core`), as a connection asks for them before
 //! there is a request.
 
-use crate::conf::{Arity, Context, DirectiveSpec as D};
+use crate::conf::{Arity, Context, DirectiveSpec as D, Values};
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::variable::VariableSpec;
 use crate::plan::feature::{Feature, no_end, nothing};
@@ -21,8 +21,12 @@ pub const FEATURE: Feature = Feature {
     name: "http2",
     module: Some("http_v2"),
     directives: &[
-        D::new("http2_pool_size", HS, ONE, "size", "4k", "Memory pools of nginx.").accepted(POOLS),
-        D::new("http2_streams_index_size", HS, ONE, "number", "32", "A table of nginx.").accepted(POOLS),
+        D::new("http2_pool_size", HS, ONE, "size", "4k", "Memory pools of nginx.")
+            .values(Values::Size)
+            .accepted(POOLS),
+        D::new("http2_streams_index_size", HS, ONE, "number", "32", "A table of nginx.")
+            .values(Values::Number)
+            .accepted(POOLS),
         D::new("http2_idle_timeout", HS, ONE, "time", "3m", "Obsolete.")
             .accepted("it is obsolete, keepalive_timeout says it"),
         D::new("http2_recv_timeout", HS, ONE, "time", "30s", "Obsolete.")
@@ -32,7 +36,7 @@ pub const FEATURE: Feature = Feature {
         D::new("http2_max_field_size", HS, ONE, "size", "4k", "Obsolete.").accepted(FRAMES),
         D::new("http2_max_header_size", HS, ONE, "size", "16k", "Obsolete.").accepted(FRAMES),
         D::new("http2_max_concurrent_pushes", HS, ONE, "number", "10", "Obsolete.").accepted(PUSH),
-        D::new("http2_push_preload", HSL, Arity::Flag, "on | off", "off", "Obsolete.").accepted(PUSH),
+        D::new("http2_push_preload", HSL, ONE, "on | off", "off", "Obsolete.").accepted(PUSH),
         D::new("http2_push", HSL, ONE, "uri | off", "off", "Obsolete.").accepted(PUSH),
     ],
     variables: &[VariableSpec {

@@ -3,7 +3,7 @@
 mod compile;
 pub mod table;
 
-use crate::conf::{Arity, Block, Context, DirectiveSpec as D, Inherit};
+use crate::conf::{Arity, Block, Context, DirectiveSpec as D, Inherit, Values};
 use crate::plan::feature::{Feature, no_end, nothing};
 
 /// Why the sizes of nginx's hash tables mean nothing here.
@@ -32,7 +32,7 @@ pub const FEATURE: Feature = Feature {
             "2048",
             "The largest size of the tables of maps.",
         )
-        .accepted(GROWS),
+        .values(Values::Number).accepted(GROWS),
         D::new(
             "map_hash_bucket_size",
             Context::HTTP,
@@ -41,7 +41,7 @@ pub const FEATURE: Feature = Feature {
             "32|64|128",
             "The size of a bucket in the tables of maps.",
         )
-        .accepted(GROWS),
+        .values(Values::Number).accepted(GROWS),
     ],
     variables: &[],
     http: compile::http,

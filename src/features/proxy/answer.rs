@@ -33,10 +33,7 @@ pub fn fill(settings: &ProxySettings, x: &mut Exchange, framing: BodyFraming) {
     for field in &head.fields.list {
         let (name, value) = (field.name.of(buffer), field.value.of(buffer));
         let rewritten = match field.known {
-            Known::Connection
-            | Known::KeepAlive
-            | Known::TransferEncoding
-            | Known::ContentLength => continue,
+            Known::Connection | Known::KeepAlive | Known::TransferEncoding | Known::ContentLength => continue,
             // The order of cookies is that of their rewritten values, hidden or not.
             Known::SetCookie => cookies.next().flatten(),
             Known::Location => location.take(),

@@ -120,11 +120,15 @@ fn stick(target: &Target, b: &mut Builder<'_>) {
 
 /// A level without `proxy_pass` may still hold wrong values, which nginx finds as it reads.
 pub fn look_for_faults(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
-    if scope.body().iter().any(|directive| directive.name.text.starts_with("proxy_")) {
+    if scope.body().iter().any(|directive| is_of_proxy(&directive.name.text)) {
         let nowhere = Target::Variable { url: Template::default(), groups: Arc::default(), resolver: None };
         settings(scope, nowhere, b)?;
     }
     Ok(())
+}
+
+fn is_of_proxy(name: &str) -> bool {
+    name.starts_with("proxy_") || name == "early_hints"
 }
 
 fn settings(scope: &Scope<'_>, target: Target, b: &mut Builder<'_>) -> Result<ProxySettings, Diagnostic> {

@@ -1,6 +1,6 @@
 //! The directives, as data.
 
-use crate::conf::{Arity, Context, DirectiveSpec as D, Inherit};
+use crate::conf::{Arity, Context, DirectiveSpec as D, Inherit, Values};
 
 const HSL: Context = Context::HTTP.or(Context::SERVER).or(Context::LOCATION);
 const ONE: Arity = Arity::Exactly(1);
@@ -25,15 +25,15 @@ pub const DIRECTIVES: &[D] = &[
     D::new("proxy_request_buffering", HSL, FLAG, "on | off", "on", "Whether a request's body is read to its end before the upstream is asked."),
     D::new("proxy_buffer_size", HSL, ONE, "size", "4k|8k", "The largest head of an answer."),
     D::new("proxy_buffers", HSL, Arity::Exactly(2), "number size", "8 4k|8k", "Memory that an answer waits in for a slow client before a temporary file is used."),
-    D::new("proxy_busy_buffers_size", HSL, ONE, "size", "8k|16k", "How much of an answer may be on its way to the client.").accepted(BOUNDED),
+    D::new("proxy_busy_buffers_size", HSL, ONE, "size", "8k|16k", "How much of an answer may be on its way to the client.").values(Values::Size).accepted(BOUNDED),
     D::new("proxy_max_temp_file_size", HSL, ONE, "size", "1024m", "How much of an answer may wait in a temporary file for a slow client; 0 for nothing."),
     D::new("proxy_temp_file_write_size", HSL, ONE, "size", "8k|16k", "How much is written to a temporary file at once."),
-    D::new("proxy_temp_path", HSL, Arity::Between(1, 4), "path [level1 [level2 [level3]]]", "proxy_temp", "The directory of those temporary files."),
-    D::new("fastcgi_temp_path", HSL, Arity::Between(1, 4), "path [level1 [level2 [level3]]]", "fastcgi_temp", "A directory for temporary files.").accepted(NOT_BUILT),
-    D::new("uwsgi_temp_path", HSL, Arity::Between(1, 4), "path [level1 [level2 [level3]]]", "uwsgi_temp", "A directory for temporary files.").accepted(NOT_BUILT),
-    D::new("scgi_temp_path", HSL, Arity::Between(1, 4), "path [level1 [level2 [level3]]]", "scgi_temp", "A directory for temporary files.").accepted(NOT_BUILT),
-    D::new("proxy_headers_hash_max_size", HSL, ONE, "size", "512", "The size of a table of nginx's.").accepted("the table grows as it must"),
-    D::new("proxy_headers_hash_bucket_size", HSL, ONE, "size", "64", "The size of a table of nginx's.").accepted("the table grows as it must"),
+    D::new("proxy_temp_path", HSL, Arity::Between(1, 4), "path [level1 [level2 [level3]]]", "proxy_temp", "The directory of those temporary files.").values(Values::TempPath),
+    D::new("fastcgi_temp_path", HSL, Arity::Between(1, 4), "path [level1 [level2 [level3]]]", "fastcgi_temp", "A directory for temporary files.").values(Values::TempPath).accepted(NOT_BUILT),
+    D::new("uwsgi_temp_path", HSL, Arity::Between(1, 4), "path [level1 [level2 [level3]]]", "uwsgi_temp", "A directory for temporary files.").values(Values::TempPath).accepted(NOT_BUILT),
+    D::new("scgi_temp_path", HSL, Arity::Between(1, 4), "path [level1 [level2 [level3]]]", "scgi_temp", "A directory for temporary files.").values(Values::TempPath).accepted(NOT_BUILT),
+    D::new("proxy_headers_hash_max_size", HSL, ONE, "size", "512", "The size of a table of nginx's.").values(Values::Number).accepted("the table grows as it must"),
+    D::new("proxy_headers_hash_bucket_size", HSL, ONE, "size", "64", "The size of a table of nginx's.").values(Values::Number).accepted("the table grows as it must"),
     D::new("proxy_cache_bypass", HSL, Arity::AtLeast(1), "string ...", "", "When an answer is not taken from the cache.").accepted(NO_CACHE).inherit(Inherit::Together),
     D::new("proxy_no_cache", HSL, Arity::AtLeast(1), "string ...", "", "When an answer is not kept in the cache.").accepted(NO_CACHE).inherit(Inherit::Together),
     D::new("proxy_next_upstream", HSL, Arity::AtLeast(1), "error | timeout | invalid_header | http_500 | http_502 | http_503 | http_504 | http_403 | http_404 | http_429 | non_idempotent | off ...", "error timeout", "When the next server of the group is tried."),

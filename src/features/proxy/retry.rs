@@ -76,21 +76,22 @@ impl NextUpstream {
         };
         let Some(directive) = scope.one("proxy_next_upstream") else { return Ok(next) };
         next.failures = 0;
+        let mut off = false;
         for word in &directive.args {
             match word.text.as_str() {
                 "error" => next.failures |= Failure::Error.bit(),
                 "timeout" => next.failures |= Failure::Timeout.bit(),
                 "invalid_header" => next.failures |= Failure::InvalidHeader.bit(),
                 "non_idempotent" => next.non_idempotent = true,
-                "off" => {
-                    next.failures = 0;
-                    break;
-                }
+                "off" => off = true,
                 text => match STATUSES.iter().find(|(name, _)| *name == text) {
                     Some(&(_, status)) => next.failures |= Failure::Status(status).bit(),
                     None => return Err(scope.error_at(directive, word, format!("invalid value \"{text}\""))),
                 },
             }
+        }
+        if off {
+            next.failures = 0;
         }
         Ok(next)
     }

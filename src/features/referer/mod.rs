@@ -1,7 +1,7 @@
 //! `valid_referers`: whether a request comes from a page of ours, as far as its field Referer tells.
 
 use crate::base::process_settings::Level;
-use crate::conf::{Arity, Context, Diagnostic, Directive, DirectiveSpec as D, Inherit, Scope, Word};
+use crate::conf::{Arity, Context, Diagnostic, Directive, DirectiveSpec as D, Inherit, Scope, Values, Word};
 use crate::features::map::table::{Table, Unfit, ValueId};
 use crate::http::Known;
 use crate::pipeline::exchange::Exchange;
@@ -30,9 +30,9 @@ pub const FEATURE: Feature = Feature {
         )
         .inherit(Inherit::Together),
         D::new("referer_hash_max_size", SL, Arity::Exactly(1), "size", "2048", "The largest size of the table.")
-            .accepted(GROWS),
+            .values(Values::Number).accepted(GROWS),
         D::new("referer_hash_bucket_size", SL, Arity::Exactly(1), "size", "64", "The size of a bucket of it.")
-            .accepted(GROWS),
+            .values(Values::Number).accepted(GROWS),
     ],
     variables: &[VariableSpec {
         name: "invalid_referer",
