@@ -166,16 +166,13 @@ impl Gather<'_> {
         for directive in scope.here("listen") {
             any = true;
             let line = listen::parse(b, directive)?;
-            let mut warnings = Vec::new();
-            let added = listen::add(b, self.sites, &line, number, directive, &mut warnings)?;
-            self.notices.extend(warnings.into_iter().map(|text| scope.warning(directive, text)));
-            for place in added {
-                if places.contains(&place) {
-                    let address = &self.sites[place].listen.address;
-                    return Err(b.directive_error(directive, format!("a duplicate listen {address}")));
-                }
-                places.push(place);
+            let taken = |place: &usize| &self.sites[*place].listen.address;
+            if let Some(address) = places.iter().map(taken).find(|known| line.addresses.contains(known)) {
+                return Err(b.directive_error(directive, format!("a duplicate listen {address}")));
             }
+            let mut warnings = Vec::new();
+            places.extend(listen::add(b, self.sites, &line, number, directive, &mut warnings)?);
+            self.notices.extend(warnings.into_iter().map(|text| scope.warning(directive, text)));
         }
         if !any {
             let port = if rustix::process::geteuid().is_root() { DEFAULT_PORT } else { "8000" };
@@ -233,6 +230,13 @@ impl Gather<'_> {
                     return Err(scope
                         .error(block, format!("named location \"{text}\" can be on the server level only")));
                 };
+                if let Some(inner) = child.here("location").next() {
+                    let message = format!(
+                        "location \"{}\" cannot be inside the named location \"{text}\"",
+                        inner.args.last().map_or("", |word| &word.text)
+                    );
+                    return Err(scope.error(inner, message));
+                }
                 let id = self.location(&child, b)?;
                 if named.insert(name.into(), id).is_some() {
                     return Err(scope.error(block, format!("duplicate location \"{text}\"")));

@@ -64,6 +64,9 @@ fn addresses(b: &Builder<'_>, word: &Word) -> Result<Vec<Address>, Diagnostic> {
     let (host, ports) = match text.strip_prefix('[') {
         Some(rest) => {
             let (host, behind) = rest.split_once(']').ok_or_else(|| wrong("invalid host"))?;
+            if !behind.is_empty() && !behind.starts_with(':') {
+                return Err(wrong("invalid host"));
+            }
             (host, behind.strip_prefix(':'))
         }
         None if text.split('-').all(number) => ("*", Some(text)),
@@ -133,7 +136,6 @@ fn option(b: &Builder<'_>, line: &mut ListenLine, word: &Word) -> Result<(), Dia
         return Err(b.error(word, message));
     }
     let unix = matches!(line.addresses.first(), Some(Address::Unix(_)));
-    let v6 = matches!(line.addresses.first(), Some(Address::Ip(ip)) if ip.is_ipv6());
     let options = line.options.get_or_insert_with(ListenOptions::default);
     match (name, given) {
         // Every address has a socket per shard and its own bind already.
@@ -145,19 +147,18 @@ fn option(b: &Builder<'_>, line: &mut ListenLine, word: &Word) -> Result<(), Dia
         ("rcvbuf", Some(n)) => options.rcvbuf = Some(size(n).ok_or_else(invalid)?),
         ("sndbuf", Some(n)) => options.sndbuf = Some(size(n).ok_or_else(invalid)?),
         ("fastopen", Some(n)) => options.fastopen = Some(n.parse().map_err(|_| invalid())?),
-        ("ipv6only", Some(flag)) if v6 => match flag {
+        // It says something of addresses of IPv6 only, and a name may have others too.
+        ("ipv6only", Some(flag)) if flag.starts_with('o') => match flag {
             "on" => options.ipv6only = true,
             "off" => options.ipv6only = false,
             _ => return Err(b.error(word, format!("invalid ipv6only flags \"{flag}\""))),
         },
-        ("ipv6only", Some(_)) => {
-            return Err(b.error(word, "ipv6only is not supported on addr other than IPv6".to_owned()));
-        }
-        ("so_keepalive", Some(text)) if !unix => {
+        ("so_keepalive", Some(text)) => {
             let keepalive = keepalive(text);
-            options.keepalive = Some(
-                keepalive.ok_or_else(|| b.error(word, format!("invalid so_keepalive value: \"{text}\"")))?,
-            );
+            let keepalive =
+                keepalive.ok_or_else(|| b.error(word, format!("invalid so_keepalive value: \"{text}\"")))?;
+            // A Unix socket has nothing to keep alive.
+            options.keepalive = Some(keepalive).filter(|_| !unix);
         }
         _ => return Err(b.error(word, format!("invalid parameter \"{text}\""))),
     }

@@ -76,3 +76,4 @@ mod upstreams;
 mod values;
 mod variables;
 mod worker;
+mod wrong_configurations;

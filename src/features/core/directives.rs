@@ -33,7 +33,7 @@ pub const DIRECTIVES: &[D] = &[
     D::new("working_directory", MAIN, ONE, "directory", "", "The worker's current directory."),
     D::new("env", MAIN, ONE, "variable[=value]", "TZ", "A variable of the environment that the worker, and a binary that takes over, keeps or is given.").inherit(Inherit::Together),
     D::new("pcre_jit", MAIN, FLAG, "on | off", "off", "Whether PCRE compiles to machine code.").accepted("it always does"),
-    D::new("thread_pool", MAIN, Arity::Between(2, 3), "name threads=number [max_queue=number]", "default threads=32 max_queue=65536", "A pool for blocking file work.").accepted("one bounded file pool serves all shards"),
+    D::new("thread_pool", MAIN, Arity::Between(2, 3), "name threads=number [max_queue=number]", "default threads=32 max_queue=65536", "A pool for blocking file work.").accepted("one bounded file pool serves all shards").inherit(Inherit::NeverMany),
     D::new("timer_resolution", MAIN, ONE, "interval", "", "How often the clock is read.").values(Values::Time).accepted("reading the clock costs no system call"),
     D::new("lock_file", MAIN, ONE, "file", "logs/nginx.lock", "The file of the accept mutex.").accepted(NO_FORK_TUNING),
     D::new("load_module", MAIN, ONE, "file", "", "Loads a dynamic module; one whose feature is built in is accepted.").inherit(Inherit::NeverMany),

@@ -98,7 +98,13 @@ fn event_method(events: &Scope<'_>) -> Result<(), Diagnostic> {
 
 /// The words of the `thread_pool` lines.
 fn thread_pools(scope: &Scope<'_>) -> Result<(), Diagnostic> {
+    let mut names: Vec<&str> = Vec::new();
     for line in scope.here("thread_pool") {
+        let name = line.arg(0).unwrap_or_default();
+        if names.contains(&name) {
+            return Err(scope.error(line, format!("duplicate thread pool \"{name}\"")));
+        }
+        names.push(name);
         let mut threads = false;
         for word in line.args.iter().skip(1) {
             let text = word.text.as_str();
@@ -182,6 +188,9 @@ fn affinity(scope: &Scope<'_>) -> Result<Affinity, Diagnostic> {
     let mask = |text: &str| cpu_mask(text).ok_or_else(|| invalid_mask(scope, directive, text));
     match words.as_slice() {
         ["auto"] => Ok(Affinity::Auto(None)),
+        ["auto", _, _, ..] => {
+            Err(scope.error(directive, "invalid number of arguments in \"worker_cpu_affinity\" directive"))
+        }
         ["auto", text] => Ok(Affinity::Auto(Some(mask(text)?))),
         masks => masks.iter().map(|text| mask(text)).collect::<Result<_, _>>().map(Affinity::Masks),
     }

@@ -36,7 +36,11 @@ pub const FEATURE: Feature = Feature {
 fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
     let mut files = Vec::new();
     for directive in scope.all("index") {
-        for word in &directive.args {
+        for (number, word) in directive.args.iter().enumerate() {
+            if word.text.starts_with('/') && number + 1 < directive.args.len() {
+                let message = "only the last index in \"index\" directive should be absolute";
+                b.warn(scope.warning(directive, message));
+            }
             if word.text.is_empty() {
                 return Err(scope.error_at(directive, word, "index \"\" in \"index\" directive is invalid"));
             }
