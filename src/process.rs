@@ -39,6 +39,7 @@ mod signal;
 mod socket;
 mod start;
 mod upgrade;
+mod watch;
 mod worker;
 
 use std::path::PathBuf;

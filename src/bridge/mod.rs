@@ -6,5 +6,6 @@ pub mod bucket;
 pub mod errand;
 pub mod handover;
 pub mod lease;
+pub mod published;
 pub mod window;
 pub mod zone;

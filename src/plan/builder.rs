@@ -46,6 +46,8 @@ pub struct Builder<'a> {
     open: Option<Settings>,
     server: Option<Arc<ServerFacts>>,
     pub(super) tls: ServerTls,
+    /// Files that were read and not asked for.
+    files_read: RefCell<Vec<PathBuf>>,
     set_names: Arc<SetNames>,
     set_places: HashMap<usize, SetName>,
 }
@@ -92,6 +94,7 @@ impl<'a> Builder<'a> {
             open: None,
             server: None,
             tls: ServerTls::default(),
+            files_read: RefCell::default(),
             set_names: Arc::default(),
             set_places: HashMap::new(),
         }
@@ -138,10 +141,16 @@ impl<'a> Builder<'a> {
     /// # Errors
     /// What opening or reading it gave.
     pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.files_read.borrow_mut().push(path.to_owned());
         match &self.files {
             Some(files) => files.borrow_mut().read(path),
             None => Err(io::ErrorKind::NotFound.into()),
         }
+    }
+
+    /// The files that were read since this was asked last.
+    pub fn files_read(&self) -> Vec<PathBuf> {
+        self.files_read.take()
     }
 
     /// Says something that does not stop a start; once, however many locations it holds for.

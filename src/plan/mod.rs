@@ -11,6 +11,7 @@ pub mod routes;
 
 use crate::base::address::{Address, Listen};
 use crate::base::process_settings::ProcessSettings;
+use crate::bridge::published::Published;
 use crate::bridge::zone::ZoneSpec;
 use crate::conf::{Diagnostic, Sources};
 use crate::net::error_log::ErrorLog;
@@ -143,13 +144,15 @@ pub struct ServerTls {
     pub handshakes: Option<Handshakes>,
     /// `ssl_verify_client`, where it is not off.
     pub verify: Option<Mode>,
+    /// The files that it was made from.
+    pub files: Vec<PathBuf>,
 }
 
 /// What a server does with handshakes.
 #[derive(Clone)]
 pub enum Handshakes {
-    /// It has certificates.
-    Serve(TlsServer),
+    /// It has certificates, which may be replaced.
+    Serve(Arc<Published<TlsServer>>),
     /// It refuses them (`ssl_reject_handshake`).
     Reject,
 }
@@ -163,6 +166,30 @@ impl Plan {
     /// Every address to listen on, once.
     pub fn listens(&self) -> &[Listen] {
         &self.listens
+    }
+
+    /// The files of certificates and what belongs to them, each once.
+    pub fn tls_files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<_> = self.servers.iter().flat_map(|server| server.tls.files.clone()).collect();
+        files.sort_unstable();
+        files.dedup();
+        files
+    }
+
+    /// Puts what `newer`, the same configuration, has made of these files in place of what is here; the
+    /// number of servers for which it did.
+    pub fn renew_tls(&self, newer: &Plan, files: &[PathBuf]) -> usize {
+        let mut renewed = 0;
+        for (server, newer) in self.servers.iter().zip(&newer.servers) {
+            let concerns = server.tls.files.iter().any(|file| files.contains(file));
+            if let (true, Some(Handshakes::Serve(place)), Some(Handshakes::Serve(new))) =
+                (concerns, &server.tls.handshakes, &newer.tls.handshakes)
+            {
+                place.publish(new.current().0);
+                renewed += 1;
+            }
+        }
+        renewed
     }
 
     /// Every log file to open; absolute, once.

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,6 +14,7 @@ use super::logs;
 use super::message::Message;
 use crate::base::process_settings::Level;
 use crate::net::error_log::{ErrorLog, OsError};
+use crate::plan::Plan;
 
 /// The one data plane of a master.
 pub enum DataPlane {
@@ -83,6 +85,31 @@ impl DataPlane {
         }
     }
 
+    /// Has the certificates of these files renewed from the texts that hold them now; `plan` is made of
+    /// those.
+    ///
+    /// # Errors
+    /// The link is broken.
+    pub fn renew(
+        &mut self,
+        plan: &Plan,
+        snapshot: &[u8],
+        files: &[PathBuf],
+        log: &ErrorLog,
+    ) -> io::Result<()> {
+        match self {
+            DataPlane::Process { link: Some(link), .. } => {
+                let (snapshot, files) = (snapshot.to_vec(), files.to_vec());
+                link.send(&Message::<OwnedFd>::Renew { snapshot, files })
+            }
+            DataPlane::Here(engine) => {
+                engine.renew(plan, files, log);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Asks it to finish what is under way.
     ///
     /// # Errors
@@ -137,7 +164,7 @@ impl DataPlane {
 
 /// Second descriptors of opened logs; one that can't be made is logged and left out.
 pub fn copies(opened: &logs::Opened, log: &ErrorLog) -> logs::Opened {
-    let copy = |(path, file): &(std::path::PathBuf, OwnedFd)| match file.try_clone() {
+    let copy = |(path, file): &(PathBuf, OwnedFd)| match file.try_clone() {
         Ok(file) => Some((path.clone(), file)),
         Err(error) => {
             log!(log, Alert, "dup() of \"{}\" failed {}", path.display(), OsError(&error));

@@ -2,11 +2,13 @@
 //! run. It lives in the worker, or in the only process under `master_process off`.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::{cpu, logs};
 use crate::base::address::{Address, Listen};
+use crate::base::process_settings::Level;
 use crate::bridge::zone::Zones;
 use crate::control::Control;
 use crate::net::error_log::ErrorLog;
@@ -29,6 +31,8 @@ pub struct Engine {
     control: Option<Control>,
     logs: Logs,
     zones: Zones,
+    /// The configuration in force, which is the shards' to keep.
+    plan: Weak<Plan>,
 }
 
 impl Engine {
@@ -60,6 +64,7 @@ impl Engine {
             };
             self.control.insert(control).take_up(&plan, &error_log);
         }
+        let in_force = Arc::downgrade(&plan);
         match &mut self.shards {
             Some(running) => {
                 running.load(plan, sockets, logs.clone(), zones.clone(), error_log.clone(), pins)?
@@ -72,8 +77,16 @@ impl Engine {
         }
         self.logs = logs;
         self.zones = zones;
+        self.plan = in_force;
         logs::redirect_stderr(&settings, &self.logs, &error_log);
         Ok(error_log)
+    }
+
+    /// Puts the certificates that `newer`, the same configuration, has made of these files in the place of
+    /// those in use. Connections go on.
+    pub fn renew(&self, newer: &Plan, files: &[PathBuf], log: &ErrorLog) {
+        let servers = self.plan.upgrade().map_or(0, |plan| plan.renew_tls(newer, files));
+        log!(log, Notice, "certificates of {servers} server(s) renewed, {} file(s) changed", files.len());
     }
 
     /// True once a configuration was taken up.

@@ -75,7 +75,15 @@ pub struct Prepared {
 /// The message for the log.
 pub fn from_snapshot(origin: &Origin, snapshot: &[u8]) -> Result<Arc<Plan>, String> {
     let mut files = Snapshot::decode(snapshot).map_err(|error| error.to_string())?;
-    match crate::features::load(origin, &mut files) {
+    compiled(origin, &mut files)
+}
+
+/// Compiles these texts.
+///
+/// # Errors
+/// The message for the log.
+pub fn compiled(origin: &Origin, files: &mut Snapshot) -> Result<Arc<Plan>, String> {
+    match crate::features::load(origin, files) {
         Ok(loaded) => Ok(loaded.plan),
         Err(diagnostic) => Err(diagnostic.text()),
     }

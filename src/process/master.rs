@@ -30,6 +30,7 @@ use super::restarts::Restarts;
 use super::signal::Signals;
 use super::start::Begun;
 use super::upgrade::{Inheritance, Upgrade};
+use super::watch::Watch;
 use super::{logs, os, pid_file, worker};
 use crate::base::process_settings::{Level, ProcessSettings};
 use crate::net::error_log::{ErrorLog, OsError};
@@ -89,6 +90,8 @@ pub struct InForce {
     pub user: Option<User>,
     /// The texts, for the next worker.
     pub snapshot: Vec<u8>,
+    /// The files of certificates, which are looked at.
+    pub watch: Watch,
 }
 
 /// The state of the master; `start.rs` makes it, `reload.rs` changes its configuration.
@@ -185,7 +188,9 @@ impl Master {
             _ => None,
         };
         let now = Instant::now();
-        let due = [kill, self.restart_at].into_iter().flatten().map(|at| at.saturating_duration_since(now));
+        let look = self.in_force.watch.due().filter(|_| self.looks());
+        let due =
+            [kill, self.restart_at, look].into_iter().flatten().map(|at| at.saturating_duration_since(now));
         let timeout = due.chain(drain).min().and_then(|wait| Timespec::try_from(wait).ok());
         let mut sources = vec![PollFd::new(&self.signals, PollFlags::IN)];
         let links = [self.data_plane.link(), self.next_data_plane().and_then(DataPlane::link)];
@@ -314,10 +319,18 @@ impl Master {
                     self.launch()?;
                 }
                 self.do_wanted()?;
+                if self.looks() {
+                    self.watch();
+                }
             }
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+
+    /// Whether files of certificates are looked at: while it serves, and the worker has nothing to answer.
+    fn looks(&self) -> bool {
+        self.phase == Phase::Running && self.serves && self.pending.is_none()
     }
 
     /// Does what signals asked for, one after another: each may give the worker something to answer.

@@ -12,6 +12,13 @@ use crate::base::address::Address;
 pub enum Message<F> {
     /// To the worker: take up this configuration, in place of the one before if there is one.
     Load(Load<F>),
+    /// To the worker: these files of certificates hold something else now.
+    Renew {
+        /// The texts with what the files hold now, as `conf::Snapshot` encodes them.
+        snapshot: Vec<u8>,
+        /// Which files.
+        files: Vec<PathBuf>,
+    },
     /// To the worker: these logs were reopened.
     Reopen(Vec<(PathBuf, F)>),
     /// To the worker: finish what is under way, then exit.
@@ -54,6 +61,7 @@ pub struct Load<F> {
 }
 
 const LOAD: u8 = b'L';
+const RENEW: u8 = b'R';
 const REOPEN: u8 = b'O';
 const QUIT: u8 = b'Q';
 const STOP: u8 = b'S';
@@ -69,6 +77,12 @@ impl<F: AsFd> Message<F> {
             Message::Load(load) => {
                 text.push(LOAD);
                 load.encode(&mut text, &mut descriptors);
+            }
+            Message::Renew { snapshot, files } => {
+                text.push(RENEW);
+                put_bytes(&mut text, snapshot);
+                put_number(&mut text, files.len() as u64);
+                files.iter().for_each(|path| put_path(&mut text, path));
             }
             Message::Reopen(logs) => {
                 text.push(REOPEN);
@@ -126,6 +140,7 @@ impl Message<OwnedFd> {
         let mut reader = Reader { rest, descriptors: descriptors.into_iter() };
         let message = match kind {
             LOAD => Message::Load(reader.load()?),
+            RENEW => Message::Renew { snapshot: reader.bytes()?.to_vec(), files: reader.paths()? },
             REOPEN => Message::Reopen(reader.logs()?),
             QUIT => Message::Quit,
             STOP => Message::Stop,
@@ -200,6 +215,14 @@ impl Reader<'_> {
         Some(listens)
     }
 
+    fn paths(&mut self) -> Option<Vec<PathBuf>> {
+        let mut paths = Vec::new();
+        for _ in 0..self.number()? {
+            paths.push(self.path()?);
+        }
+        Some(paths)
+    }
+
     fn logs(&mut self) -> Option<Vec<(PathBuf, OwnedFd)>> {
         let mut logs = Vec::new();
         for _ in 0..self.number()? {
@@ -243,6 +266,17 @@ mod tests {
         let longer = [&text[..], b"x"].concat();
         assert!(Message::decode(&longer, Vec::new()).is_none());
         assert!(Message::decode(b"?", Vec::new()).is_none());
+    }
+
+    #[test]
+    fn what_is_renewed_arrives() {
+        let files = vec![PathBuf::from("/a.pem"), PathBuf::from("/b.key")];
+        let sent = Message::<OwnedFd>::Renew { snapshot: b"texts".to_vec(), files: files.clone() };
+        let Some(Message::Renew { snapshot, files: came }) = Message::decode(&sent.encode().0, Vec::new())
+        else {
+            panic!("it is read as it was written");
+        };
+        assert_eq!((snapshot.as_slice(), came), (b"texts".as_slice(), files));
     }
 
     #[test]

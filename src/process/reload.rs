@@ -17,6 +17,7 @@ use super::load::{self, Configuration, Prepared};
 use super::master::{End, InForce, Master, Pending};
 use super::message::{Load, Message};
 use super::os::{self, Fork, User};
+use super::watch::Watch;
 use super::{cpu, environment, logs, pid_file, privileges, worker};
 use crate::base::address::Address;
 use crate::base::process_settings::{Level, ProcessSettings};
@@ -222,12 +223,16 @@ impl Master {
 
     /// Puts a change in force.
     pub(super) fn commit(&mut self, change: Change) {
-        let Change { snapshot, prepared: Prepared { settings, user, logs, .. }, staged, next, .. } = change;
+        let Change { plan, snapshot, prepared: Prepared { settings, user, logs, .. }, staged, next, .. } =
+            change;
         self.listeners.commit(staged, self.upgrade.others(), &self.log);
         self.logs = logs::renewed(&self.logs, logs, &self.log);
         self.log = logs::error_log(&settings, &self.logs);
         logs::redirect_stderr(&settings, &self.logs, &self.log);
-        let before = std::mem::replace(&mut self.in_force, InForce { settings, user, snapshot });
+        let before = std::mem::replace(
+            &mut self.in_force,
+            InForce { settings, user, snapshot, watch: Watch::new(&plan) },
+        );
         let settings = &self.in_force.settings;
         log_deferred(&before.settings, settings, &self.log);
         // Else a worker that died would be replaced by shards of the master's own.

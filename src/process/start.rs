@@ -8,6 +8,7 @@ use super::master::{InForce, Master, Phase, Wants};
 use super::restarts::Restarts;
 use super::signal::{Role, Signals};
 use super::upgrade::{Inheritance, Program, Upgrade};
+use super::watch::Watch;
 use super::{logs, pid_file};
 use crate::base::process_settings::Level;
 use crate::net::error_log::{ErrorLog, OsError};
@@ -70,12 +71,13 @@ impl Master {
             }
         };
         log_start(&log);
+        let watch = Watch::new(&configuration.plan);
         Ok(Begun::Master(Box::new(Master {
             origin,
             log,
             logs,
             listeners,
-            in_force: InForce { settings, user, snapshot: configuration.snapshot },
+            in_force: InForce { settings, user, snapshot: configuration.snapshot, watch },
             generation: 0,
             data_plane: DataPlane::None,
             leaving: Vec::new(),

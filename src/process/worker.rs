@@ -14,6 +14,7 @@ use crate::base::process_settings::{Level, ProcessSettings};
 use crate::net::error_log::{ErrorLog, OsError};
 use crate::plan::Origin;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 /// nginx's exit code for a worker that could not set itself up.
 const FATAL: i32 = 2;
@@ -44,7 +45,9 @@ pub fn run(start: Start) -> ! {
             os::exit_now(FATAL);
         }
     };
-    let code = Worker { link: Some(link), log, engine: Engine::default(), signals, quitting: false }.serve();
+    let code =
+        Worker { link: Some(link), log, engine: Engine::default(), origin: None, signals, quitting: false }
+            .serve();
     os::exit_now(code)
 }
 
@@ -53,6 +56,8 @@ struct Worker {
     link: Option<Link>,
     log: ErrorLog,
     engine: Engine,
+    /// Where the configuration in force comes from.
+    origin: Option<Origin>,
     signals: Signals,
     quitting: bool,
 }
@@ -125,6 +130,7 @@ impl Worker {
         let Some(link) = &self.link else { return Next::GoOn };
         match link.receive() {
             Ok(Some(Message::Load(load))) => return self.load(load),
+            Ok(Some(Message::Renew { snapshot, files })) => self.renew(&snapshot, &files),
             Ok(Some(Message::Reopen(opened))) => {
                 log!(self.log, Notice, "reopening logs");
                 self.engine.reopen(opened, &self.log);
@@ -158,9 +164,20 @@ impl Worker {
             return Err("the worker process is shutting down".to_owned());
         }
         let Load { snapshot, conf, prefix, globals, error_log, listens, logs, .. } = load;
-        let plan = load::from_snapshot(&Origin { conf, prefix, globals, error_log }, &snapshot)?;
+        let origin = Origin { conf, prefix, globals, error_log };
+        let plan = load::from_snapshot(&origin, &snapshot)?;
         self.log = self.engine.load(plan, listens, logs, &self.log)?;
+        self.origin = Some(origin);
         Ok(())
+    }
+
+    /// The master has compiled the same texts before it sent them.
+    fn renew(&self, snapshot: &[u8], files: &[PathBuf]) {
+        let Some(origin) = &self.origin else { return };
+        match load::from_snapshot(origin, snapshot) {
+            Ok(plan) => self.engine.renew(&plan, files, &self.log),
+            Err(reason) => log!(self.log, Error, "certificates were not renewed: {reason}"),
+        }
     }
 
     fn quit(&mut self) {

@@ -12,7 +12,6 @@ use crate::net::deadline::Alarm;
 use crate::net::error_log::OsError;
 use crate::net::stream::Stream;
 use crate::net::tls::handshake::{self, Choice, Fault};
-use crate::net::tls::server::TlsServer;
 use crate::net::tls::verify::Clients;
 use crate::pipeline::connection::Connection;
 use crate::pipeline::exchange::Exchange;
@@ -115,7 +114,7 @@ pub(super) fn admit(x: &mut Exchange, tls: &ServerTls) -> Result<(), u16> {
     }
     // By the settings in force here and now: a reload, or another server, may trust others.
     let verdict = match &tls.handshakes {
-        Some(Handshakes::Serve(TlsServer { clients: Some(clients), .. })) => facts.judged_by(clients),
+        Some(Handshakes::Serve(server)) => facts.judged_by(server),
         _ => facts.verdict(),
     };
     Clients::admit(mode, verdict).map_err(|(message, status)| {

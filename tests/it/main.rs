@@ -68,6 +68,7 @@ mod syslog;
 mod timeouts;
 mod tls;
 mod tls_client;
+mod tls_files;
 mod tls_session;
 mod try_files;
 mod upgrade;

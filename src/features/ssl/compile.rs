@@ -1,5 +1,6 @@
 //! What a server's directives make of its handshakes. Files are read by the master, with its rights.
 
+use crate::bridge::published::Published;
 use crate::conf::{Context, Diagnostic, Directive, Scope, Word, value};
 use crate::net::error_log::OsError;
 use crate::net::tls::ciphers;
@@ -11,6 +12,7 @@ use crate::plan::builder::Builder;
 use crate::plan::{Handshakes, ServerTls};
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The largest record of TLS (RFC 8446, 5.1), bytes; nginx's default too.
 const RECORD_BYTES_MAX: u64 = 16 * 1024;
@@ -59,6 +61,7 @@ pub(super) fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Dia
         ("optional_no_ca", Some(Mode::OptionalNoCa)),
     ];
     let verify = scope.one_of("ssl_verify_client", &modes, None)?;
+    b.files_read();
     let certificates = scope.all("ssl_certificate");
     let first = certificates.first().map(|line| &line.name);
     let rejects = scope.flag("ssl_reject_handshake", false)?;
@@ -66,8 +69,10 @@ pub(super) fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Dia
         None => None,
         Some(first) => Some(handshakes(scope, b, (&certificates, first), verify)?),
     };
-    let handshakes = if rejects { Some(Handshakes::Reject) } else { made.map(Handshakes::Serve) };
-    b.server_tls(ServerTls { handshakes, verify });
+    let serve = |made| Handshakes::Serve(Arc::new(Published::new(made)));
+    let handshakes = if rejects { Some(Handshakes::Reject) } else { made.map(serve) };
+    let files = b.files_read();
+    b.server_tls(ServerTls { handshakes, verify, files });
     Ok(())
 }
 
@@ -351,8 +356,9 @@ fn store(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Option<Store>, Diagno
                 }
                 let stores = &mut b.store::<Stores>().0;
                 let sessions = (size / SESSION_BYTES).min(SESSIONS_MAX) as usize;
-                let (known, store) =
-                    stores.entry(name.to_owned()).or_insert_with(|| (size, tickets::store(sessions)));
+                let (known, store) = stores
+                    .entry(name.to_owned())
+                    .or_insert_with(|| (size, tickets::named_store(name, sessions)));
                 if *known != size {
                     let message = format!(
                         "the size {size} of shared memory zone \"{name}\" conflicts with already declared size {known}"

@@ -4,16 +4,17 @@ use super::ciphers;
 use super::noted::{Noted, SessionId};
 use super::offered::Offered;
 use super::server::{HTTP2, TlsServer};
-use super::verify::{Clients, Verdict};
+use super::verify::Verdict;
 use super::{Now, Session};
 use crate::base::buffer::Buffer;
+use crate::bridge::published::Published;
 use crate::net::stream::Stream;
 use rustls::pki_types::CertificateDer;
 use rustls::server::{Acceptor, ClientHello};
 use rustls::{Connection, HandshakeKind, NamedGroup, ProtocolVersion};
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// An alert record (RFC 8446, 6): fatal, `unrecognized_name` (RFC 6066, 3).
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
@@ -23,7 +24,7 @@ pub enum Choice {
     /// The handshake goes on with what this server has.
     Serve {
         /// The server.
-        server: TlsServer,
+        server: Arc<Published<TlsServer>>,
         /// HTTP/2 is spoken there.
         http2: bool,
     },
@@ -69,8 +70,8 @@ pub struct Facts {
     pub chain: Box<[CertificateDer<'static>]>,
     /// What its verification said.
     verdict: Cell<Verdict>,
-    /// Who said so.
-    judge: RefCell<Option<Arc<Clients>>>,
+    /// Whose settings it was verified by, and the number of those.
+    judge: RefCell<(Weak<Published<TlsServer>>, u64)>,
 }
 
 impl Facts {
@@ -85,11 +86,15 @@ impl Facts {
     }
 
     /// What it says by these settings, if they are not those it was verified by.
-    pub fn judged_by(&self, clients: &Arc<Clients>) -> Verdict {
+    pub fn judged_by(&self, server: &Arc<Published<TlsServer>>) -> Verdict {
         let mut judge = self.judge.borrow_mut();
-        if !judge.as_ref().is_some_and(|known| Arc::ptr_eq(known, clients)) {
-            self.verdict.set(clients.judge(&self.chain));
-            *judge = Some(clients.clone());
+        let is_known = judge.0.as_ptr() == Arc::as_ptr(server) && judge.1 == server.number();
+        if !is_known {
+            let (current, number) = server.current();
+            if let Some(clients) = &current.clients {
+                self.verdict.set(clients.judge(&self.chain));
+            }
+            *judge = (Arc::downgrade(server), number);
         }
         self.verdict.get()
     }
@@ -131,7 +136,8 @@ pub async fn accept(
         let _ = below.send_now(&UNRECOGNIZED_NAME);
         return Err(Fault::Rejected);
     };
-    let config = if http2 { &server.with_http2 } else { &server.config };
+    let (current, number) = server.current();
+    let config = if http2 { &current.with_http2 } else { &current.config };
     // Of another handshake, if anything.
     Noted::default().take();
     let mut noted = Noted::default();
@@ -149,7 +155,8 @@ pub async fn accept(
         return Err(fault);
     }
     let is_named = is_known && name.is_some();
-    let facts = Facts { name, is_named, offered, ..facts(&session, &server, noted) };
+    let judge = RefCell::new((Arc::downgrade(&server), number));
+    let facts = Facts { name, is_named, offered, judge, ..facts(&session, &current, noted) };
     Ok((Stream::from(session), facts))
 }
 
@@ -219,7 +226,7 @@ fn facts(session: &Session, server: &TlsServer, noted: Noted) -> Facts {
         offered: Offered::default(),
         chain,
         verdict: Cell::new(verdict),
-        judge: RefCell::new(server.clients.clone()),
+        judge: RefCell::default(),
     }
 }
 

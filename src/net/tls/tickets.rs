@@ -6,8 +6,9 @@ use crate::base::clock;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{digest, rand};
 use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 /// The mark of the settings that a session was made under.
@@ -123,6 +124,21 @@ pub fn store(sessions: usize) -> Store {
     ServerSessionMemoryCache::new(sessions)
 }
 
+/// The stores that have names, as long as a configuration uses them.
+static NAMED: Mutex<BTreeMap<(String, usize), Weak<ServerSessionMemoryCache>>> = Mutex::new(BTreeMap::new());
+
+/// The store of this name for so many sessions: over a reload it is the same one.
+pub fn named_store(name: &str, sessions: usize) -> Store {
+    let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
+    named.retain(|_, store| store.strong_count() > 0);
+    let place = named.entry((name.to_owned(), sessions)).or_default();
+    place.upgrade().unwrap_or_else(|| {
+        let new = store(sessions);
+        *place = Arc::downgrade(&new);
+        new
+    })
+}
+
 /// One server's part of a store.
 #[derive(Debug)]
 pub struct Stored {
@@ -212,7 +228,9 @@ mod tests {
         let ticket = tickets(1).encrypt(b"session").unwrap();
         assert_eq!(tickets(1).decrypt(&ticket).unwrap(), b"session");
         assert!(tickets(2).decrypt(&ticket).is_none());
-        let shared = store(8);
+        let shared = named_store("tests", 8);
+        assert!(Arc::ptr_eq(&shared, &named_store("tests", 8)));
+        assert!(!Arc::ptr_eq(&shared, &named_store("tests", 16)));
         let (one, other) = (Stored::new(shared.clone(), [1; 32], 300), Stored::new(shared, [2; 32], 300));
         assert!(one.put(vec![1], b"session".to_vec()));
         assert_eq!(one.get(&[1]).unwrap(), b"session");
