@@ -87,7 +87,7 @@ impl Master {
     /// Looks at the files of certificates, if it is time.
     pub(super) fn watch(&mut self) {
         let now = Instant::now();
-        if !self.in_force.watch.due().is_some_and(|at| at <= now) {
+        if self.in_force.watch.due().is_none_or(|at| at > now) {
             return;
         }
         let changed = self.in_force.watch.look(now);
