@@ -4,6 +4,7 @@
 use crate::base::buffer::Buffer;
 use crate::base::clock;
 use crate::net::tls::Session;
+use crate::net::tls::client::Identity;
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::{TcpStream, UnixStream};
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A connected socket. Clones are the same socket: one task may read while it writes.
@@ -289,6 +291,14 @@ impl Stream {
     /// Whether what is written is encrypted.
     pub fn is_encrypted(&self) -> bool {
         matches!(&*self.0, Socket::Tls(_))
+    }
+
+    /// For which requests it is, if it is a connection to an upstream that speaks TLS.
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        match &*self.0 {
+            Socket::Tls(session) => session.identity(),
+            Socket::Tcp(_) | Socket::Unix(_) => None,
+        }
     }
 
     /// Makes the closing of this socket one that a peer does not take for the end of all there was: under

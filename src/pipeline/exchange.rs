@@ -123,6 +123,8 @@ pub struct Exchange {
     pub pipelined: bool,
     /// The host and port `proxy_pass` names, as `$proxy_host` shows them.
     pub proxy_host: Vec<u8>,
+    /// How that is spoken to: `http` or `https`.
+    pub proxy_scheme: &'static str,
     /// The last match's groups.
     pub matched: Matched,
     /// The exchange's own variables.
@@ -226,7 +228,9 @@ impl Exchange {
             facts.push(b'"');
         }
         if let Some(attempt) = self.upstream.attempts.last() {
-            facts.extend_from_slice(b", upstream: \"http://");
+            facts.extend_from_slice(b", upstream: \"");
+            facts.extend_from_slice(self.proxy_scheme.as_bytes());
+            facts.extend_from_slice(b"://");
             facts.extend_from_slice(attempt.peer.as_bytes());
             if attempt.peer.starts_with("unix:") {
                 facts.push(b':');
@@ -363,6 +367,7 @@ impl Recycled {
                 limit_rate: None,
                 scratch: Vec::new(),
                 proxy_host: Vec::new(),
+                proxy_scheme: "http",
                 matched: Matched::default(),
                 values: Values::default(),
                 asked: None,

@@ -7,8 +7,10 @@ use crate::base::limits::POOL_SWEEP_MS;
 use crate::net::deadline;
 use crate::net::runtime;
 use crate::net::stream::{Quiet, Stream};
+use crate::net::tls::client::Identity;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// This shard's idle connections to the peers of one group.
@@ -44,13 +46,15 @@ impl Pool {
         Pool { shared: Rc::new(Shared { settings, idle: RefCell::default(), sweeping: Cell::new(false) }) }
     }
 
-    /// The connection to `peer` that was used last and is still open.
+    /// The connection to `peer` that was used last and is still open; where TLS is spoken, one of this
+    /// identity.
     ///
     /// It is always looked at: bytes that nobody asked for would be taken for the next answer.
-    pub fn take(&self, peer: usize) -> Option<Kept> {
+    pub fn take(&self, peer: usize, identity: Option<&Arc<Identity>>) -> Option<Kept> {
         let (now, timeout) = (clock::now(), self.shared.settings.timeout);
         let mut idle = self.shared.idle.borrow_mut();
-        while let Some(at) = idle.iter().rposition(|idle| idle.peer == peer) {
+        let fits = |idle: &Idle| idle.peer == peer && idle.kept.stream.identity() == identity;
+        while let Some(at) = idle.iter().rposition(fits) {
             let found = idle.remove(at);
             // `keepalive_timeout` is exact here; the sweep only sees to it that nothing is kept long
             // after it.

@@ -50,6 +50,7 @@ mod proxy_response;
 mod proxy_rewrites;
 mod proxy_sending;
 mod proxy_spool;
+mod proxy_ssl;
 mod proxy_tunnel;
 mod proxy_uri;
 mod realip;

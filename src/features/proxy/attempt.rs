@@ -6,6 +6,7 @@ use super::outcome::{finish, note};
 use super::request::{self, Outgoing, Resolved};
 use super::retry::Failure;
 use super::settings::{ProxySettings, ProxyStep, Target};
+use super::tls::HANDSHAKING;
 use super::{answer, hints};
 use crate::base::address::Address;
 use crate::base::buffer::Buffer;
@@ -17,6 +18,7 @@ use crate::http::{Framing, HeadLimits, Method, Parsed, ResponseFault};
 use crate::net::deadline::{First, first};
 use crate::net::error_log::OsError;
 use crate::net::stream::Stream;
+use crate::net::tls::client::Identity;
 use crate::pipeline::answer::Answer;
 use crate::pipeline::body::RequestBody;
 use crate::pipeline::exchange::Exchange;
@@ -29,6 +31,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 impl WaitingStep for ProxyStep {
@@ -62,6 +65,10 @@ pub(super) struct Call<'a> {
     pub(super) sent: bool,
     /// What of the request is not the client's own.
     pub(super) outgoing: &'a Outgoing,
+    /// Of which connections it may use one, where TLS is spoken.
+    identity: Option<&'a Arc<Identity>>,
+    /// The handshake of TLS is under way.
+    shaking: bool,
 }
 
 async fn proxy(settings: &ProxySettings, x: &mut Exchange) -> Flow {
@@ -92,6 +99,8 @@ async fn proxy(settings: &ProxySettings, x: &mut Exchange) -> Flow {
         Ok(found) => found,
         Err(status) => return Flow::Answer(Answer::Status(status)),
     };
+    let secure = settings.tls.as_ref().filter(|_| x.proxy_scheme == "https");
+    let identity = secure.map(|tls| tls.identity(x));
     let balancer = &members.balancer;
     let mut head = std::mem::take(&mut x.scratch);
     head.clear();
@@ -110,8 +119,15 @@ async fn proxy(settings: &ProxySettings, x: &mut Exchange) -> Flow {
         };
         left = left.saturating_sub(1);
         let hold = Hold::new(balancer.clone(), peer);
-        let mut call =
-            Call { settings, members: &members, hold: Some(hold), sent: false, outgoing: &outgoing };
+        let mut call = Call {
+            settings,
+            members: &members,
+            hold: Some(hold),
+            sent: false,
+            outgoing: &outgoing,
+            identity: identity.as_ref(),
+            shaking: false,
+        };
         let failure = match call.attempt(x, &head, streamed).await {
             Ended::Answered => break finish(settings, x, outgoing.method),
             Ended::Client(status) => {
@@ -147,8 +163,9 @@ async fn resolve(
 ) -> Result<(Members, Tried, Option<Resolved>), u16> {
     x.proxy_host.clear();
     match &settings.target {
-        Target::Fixed { members, host, .. } => {
+        Target::Fixed { members, host, scheme, .. } => {
             x.proxy_host.extend_from_slice(host);
+            x.proxy_scheme = scheme;
             let slots = members;
             let members = slots.members(&x.locals);
             let tried = slots.selector.begin(x, &members.balancer);
@@ -201,7 +218,7 @@ impl Call<'_> {
         let label = self.members.group.peers[peer].label.clone();
         x.upstream.attempts.push(Attempt::begin(label, clock::now()));
         x.upstream_head.clear();
-        let mut reused = if self.pools() { self.members.pool.take(peer) } else { None };
+        let mut reused = if self.pools() { self.members.pool.take(peer, self.identity) } else { None };
         loop {
             let from_pool = reused.is_some();
             let kept = match reused.take() {
@@ -247,6 +264,7 @@ impl Call<'_> {
         drop(hold);
         if counts && self.members.balancer.is_disabled(peer, clock::now()) {
             let action = match x.upstream.attempts.last() {
+                Some(_) if self.shaking => HANDSHAKING,
                 Some(attempt) if attempt.connect_ms.is_none() => "connecting to upstream",
                 _ if self.sent => "reading response header from upstream",
                 _ => "sending request to upstream",
@@ -256,7 +274,7 @@ impl Call<'_> {
         Ended::Failed(failure)
     }
 
-    async fn connect(&self, x: &mut Exchange, peer: usize) -> Result<Kept, Failure> {
+    async fn connect(&mut self, x: &mut Exchange, peer: usize) -> Result<Kept, Failure> {
         let deadline = clock::now() + self.settings.connect_timeout;
         let address = &self.members.group.peers[peer].address;
         let bound = match &self.settings.bind {
@@ -279,6 +297,18 @@ impl Call<'_> {
                 if self.settings.socket_keepalive {
                     stream.set_keepalive();
                 }
+                let stream = match (&self.settings.tls, self.identity) {
+                    (Some(tls), Some(identity)) => {
+                        self.shaking = true;
+                        let label = &self.members.group.peers[peer].label;
+                        // Boxed: it would swell what every request waits in.
+                        let shaken =
+                            Box::pin(tls.secure(x, stream, label, identity.clone(), deadline)).await?;
+                        self.shaking = false;
+                        shaken
+                    }
+                    _ => stream,
+                };
                 Ok(Kept { stream, requests: 0, opened: clock::now() })
             }
             Ok(Err(e)) => {

@@ -5,6 +5,7 @@ use super::cookies::Cookies;
 use super::request::Resolved;
 use super::retry::NextUpstream;
 use super::settings::{MemberSlots, ProxySettings, ProxyStep, Target};
+use super::tls::ProxyTls;
 use super::{accel, hints, rewrites, spool};
 use crate::base::process_settings::Level;
 use crate::conf::{Context, Diagnostic, Directive, Scope, Word};
@@ -66,7 +67,8 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
     };
     let target = target(scope, directive, word, b)?;
     stick(&target, b);
-    let settings = settings(scope, target, b)?;
+    let tls = tls(scope, &target, b)?;
+    let settings = ProxySettings { tls, ..settings(scope, target, b)? };
     // What a client sends may be too large for memory, and what it takes too slowly.
     let bodies = b.settings().client_body_temp_path.clone();
     b.temp_folder(&bodies);
@@ -164,7 +166,18 @@ fn settings(scope: &Scope<'_>, target: Target, b: &mut Builder<'_>) -> Result<Pr
         early_hints: hints::compile(scope, b)?,
         pass_trailers: scope.flag("proxy_pass_trailers", false)?,
         ignore_client_abort: scope.flag("proxy_ignore_client_abort", false)?,
+        tls: None,
     })
+}
+
+/// What is done about TLS: for a URL of `https`, and for one of which that is not known yet.
+fn tls(scope: &Scope<'_>, target: &Target, b: &mut Builder<'_>) -> Result<Option<Box<ProxyTls>>, Diagnostic> {
+    let host = match target {
+        Target::Fixed { scheme: "https", host, .. } => Some(&**host),
+        Target::Fixed { .. } => return Ok(None),
+        Target::Variable { .. } => None,
+    };
+    ProxyTls::compile(scope, host, b).map(|tls| Some(Box::new(tls)))
 }
 
 fn time(scope: &Scope<'_>, name: &str) -> Result<Duration, Diagnostic> {
@@ -199,10 +212,8 @@ fn target(
         let resolver = resolver::of_location(scope, b)?;
         return Ok(Target::Variable { url, groups, resolver });
     }
-    let Some(rest) = strip_scheme(text) else {
-        let https = text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"));
-        let message = if https { "https protocol requires SSL support" } else { "invalid URL prefix" };
-        return Err(scope.error_at(directive, word, message));
+    let Some((scheme, rest)) = split_scheme(text) else {
+        return Err(scope.error_at(directive, word, "invalid URL prefix"));
     };
     let (authority, uri) = split_authority(rest);
     if uri.is_some() && is_in_route(scope) {
@@ -218,13 +229,14 @@ fn target(
              location, or inside \"if\" statement, or inside \"limit_except\" block",
         ));
     }
-    let found = upstream::target(b, authority, 80, word)?;
-    let host: Box<[u8]> = shown_host(authority).as_bytes().into();
+    let found = upstream::target(b, authority, usual_port(scheme), word)?;
+    let host: Box<[u8]> = shown_host(authority, scheme).as_bytes().into();
     Ok(Target::Fixed {
         members: members(&found, b),
         uri: uri.map(|uri| uri.as_bytes().into()),
         replaced: b.settings().name.len(),
         host,
+        scheme,
     })
 }
 
@@ -246,10 +258,16 @@ fn is_in_route(scope: &Scope<'_>) -> bool {
     block.is_some_and(|block| block.name.text == "route")
 }
 
-/// `http://` in any case, taken off.
-fn strip_scheme(text: &str) -> Option<&str> {
-    let scheme = text.get(..7)?;
-    scheme.eq_ignore_ascii_case("http://").then(|| text.get(7..))?
+/// `http` or `https`, in any case, and what stands behind `://`.
+fn split_scheme(text: &str) -> Option<(&'static str, &str)> {
+    let (scheme, rest) = text.split_once("://")?;
+    let known = ["http", "https"].into_iter().find(|known| known.eq_ignore_ascii_case(scheme))?;
+    Some((known, rest))
+}
+
+/// The port of a URL without one.
+fn usual_port(scheme: &str) -> u16 {
+    if scheme == "https" { 443 } else { 80 }
 }
 
 /// The authority and the URI part behind it: a path, or arguments alone.
@@ -270,12 +288,13 @@ fn split_authority(rest: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// What `Host` says of an authority: `localhost` for a Unix socket, no port 80.
-fn shown_host(authority: &str) -> &str {
+/// What `Host` says of an authority: `localhost` for a Unix socket, no port that is the usual one.
+fn shown_host<'a>(authority: &'a str, scheme: &str) -> &'a str {
     if authority.starts_with("unix:") {
         return "localhost";
     }
-    authority.strip_suffix(":80").unwrap_or(authority)
+    let usual = if scheme == "https" { ":443" } else { ":80" };
+    authority.strip_suffix(usual).unwrap_or(authority)
 }
 
 fn members(found: &UpstreamRef, b: &mut Builder<'_>) -> MemberSlots {
@@ -328,18 +347,21 @@ pub(super) fn read_variable(
         x.log(Level::Error, format_args!("invalid URL in \"proxy_pass\""));
         return Err(500);
     };
-    let Some(rest) = strip_scheme(text) else {
+    let Some((scheme, rest)) = split_scheme(text) else {
         x.log(Level::Error, format_args!("invalid URL prefix in \"{text}\""));
         return Err(500);
     };
     let (authority, uri) = split_authority(rest);
-    x.proxy_host.extend_from_slice(shown_host(authority).as_bytes());
+    x.proxy_host.extend_from_slice(shown_host(authority, scheme).as_bytes());
+    x.proxy_scheme = scheme;
+    let port = usual_port(scheme);
     let uri = uri.map(|uri| match uri.strip_prefix('?') {
         Some(_) => [b"/", uri.as_bytes()].concat(),
         None => uri.as_bytes().to_vec(),
     });
-    let host = authority.strip_suffix(":80").unwrap_or(authority).to_ascii_lowercase();
-    let with_port = format!("{host}:80");
+    let usual = format!(":{port}");
+    let host = authority.strip_suffix(usual.as_str()).unwrap_or(authority).to_ascii_lowercase();
+    let with_port = host.clone() + &usual;
     let known = groups.get();
     if let Some(found) = known.and_then(|all| all.get(host.as_str()).or_else(|| all.get(with_port.as_str())))
     {
@@ -347,7 +369,7 @@ pub(super) fn read_variable(
         let tried = found.selector.begin(x, &members.balancer);
         return Ok((Whom::Known(members, tried), Resolved { uri }));
     }
-    match upstream::named(authority, 80) {
+    match upstream::named(authority, port) {
         Ok(Named::Address(address)) => {
             let members = Members::of_addresses(authority, std::iter::once(address));
             Ok((Whom::Known(members, Tried::default()), Resolved { uri }))

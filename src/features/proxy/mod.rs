@@ -15,6 +15,7 @@ mod rewrites;
 mod send;
 mod settings;
 mod spool;
+mod tls;
 
 use crate::plan::feature::Feature;
 

@@ -174,7 +174,7 @@ fn refuse_default(scope: &Scope<'_>, directive: &Directive, target: &Target) -> 
 
 /// From the upstream's URL back to the location's name.
 fn default_redirect(scope: &Scope<'_>, target: &Target, b: &mut Builder<'_>) -> Option<Rewrite> {
-    let Target::Fixed { uri, host, .. } = target else { return None };
+    let Target::Fixed { uri, host, scheme, .. } = target else { return None };
     let block = scope.location()?.directive()?;
     let prefix = block.name.text == "location"
         && block.args.first().is_some_and(|word| !word.text.starts_with(['~', '@']));
@@ -184,6 +184,6 @@ fn default_redirect(scope: &Scope<'_>, target: &Target, b: &mut Builder<'_>) -> 
         Some(uri) => (uri, b.settings().name.as_bytes().to_vec()),
         None => (b"/", b"/".to_vec()),
     };
-    let from = [b"http://", host.as_ref(), from_path].concat();
+    let from = [scheme.as_bytes(), b"://", host.as_ref(), from_path].concat();
     Some(Rewrite { what: What::Prefix(Template::literal(from)), to: Template::literal(to) })
 }

@@ -99,7 +99,16 @@ impl Call<'_> {
     ) -> Result<bool, Ended> {
         let chunked = self.is_chunked(x);
         while x.body_pending() {
-            if stream.quiet() != Quiet::Open || wait_for_client(x, stream).await == Waited::Upstream {
+            let answers = loop {
+                if stream.quiet() != Quiet::Open {
+                    break true;
+                }
+                if wait_for_client(x, stream).await == Waited::Client {
+                    break false;
+                }
+                // Under TLS what has come may be nothing of an answer: the next look tells.
+            };
+            if answers {
                 x.body = RequestBody::Consumed;
                 let body = std::mem::replace(&mut x.source, Source::None);
                 self.upload_later(x, stream, Rest::Client(Box::new(body)), chunked);
@@ -177,11 +186,11 @@ impl Call<'_> {
 enum Waited {
     /// The client has sent more, or its time is up, which its own read will tell.
     Client,
-    /// The upstream begins to answer.
+    /// Something came from the upstream.
     Upstream,
 }
 
-/// Waits until the client has sent more of its body, or the upstream begins to answer.
+/// Waits until the client has sent more of its body, or something comes from the upstream.
 async fn wait_for_client(x: &mut Exchange, upstream: &Stream) -> Waited {
     let timeout = x.here.settings.client_body_timeout;
     let Exchange { source, alarm, .. } = x;

@@ -3,6 +3,7 @@
 use super::bind::Bind;
 use super::cookies::Cookies;
 use super::rewrites::Rewrite;
+use super::tls::ProxyTls;
 use crate::features::resolver::ResolverRef;
 use crate::features::upstream::Selector;
 use crate::pipeline::field_set::FieldSet;
@@ -85,6 +86,8 @@ pub struct ProxySettings {
     pub hidden: Arc<FieldSet>,
     /// `proxy_ignore_client_abort`.
     pub ignore_client_abort: bool,
+    /// How upstreams of `https://` are spoken to, where there may be any.
+    pub tls: Option<Box<ProxyTls>>,
 }
 
 /// Who is asked.
@@ -99,6 +102,8 @@ pub enum Target {
         replaced: usize,
         /// The host and port, as `Host` and `$proxy_host` show them.
         host: Box<[u8]>,
+        /// `http` or `https`
+        scheme: &'static str,
     },
     /// A URL with variables.
     Variable {

@@ -4,6 +4,8 @@
 mod compile;
 mod variables;
 
+pub use compile::{argument, pair, passwords, read, revoke, suites, versions};
+
 use crate::conf::{Arity, Context, DirectiveSpec as D, Inherit};
 use crate::plan::feature::{Feature, no_end, nothing};
 

@@ -7,9 +7,6 @@ use crate::pipeline::exchange::Exchange;
 use crate::pipeline::trace::Attempt;
 use crate::upstream::client::UpstreamBody;
 
-/// The port of `http://` without one.
-const HTTP_PORT: &[u8] = b"80";
-
 pub(super) fn addr(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
     x.upstream.list(out, |attempt, out| out.extend_from_slice(attempt.peer.as_bytes()))
 }
@@ -86,7 +83,8 @@ pub(super) fn proxy_port(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {
     if x.proxy_host.is_empty() {
         return false;
     }
-    out.extend_from_slice(port(&x.proxy_host).unwrap_or(HTTP_PORT));
+    let usual = if x.proxy_scheme == "https" { b"443".as_slice() } else { b"80" };
+    out.extend_from_slice(port(&x.proxy_host).unwrap_or(usual));
     true
 }
 

@@ -1,6 +1,8 @@
 //! What a certificate says (X.509, RFC 5280, 4.1), read from its DER as far as texts about it need.
 //! Nothing is trusted for it.
 
+mod host;
+
 use crate::http::date;
 
 /// The parts of a certificate, as they stand in it.

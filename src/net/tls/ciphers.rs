@@ -2,9 +2,9 @@
 //! (openssl-ciphers(1)). What rustls has of TLS 1.2 is ECDHE with AES-GCM or ChaCha20; a string that
 //! names others too chooses what is left of it.
 
-use rustls::crypto::SupportedKxGroup;
-use rustls::crypto::aws_lc_rs::{cipher_suite, kx_group};
-use rustls::{CipherSuite, SignatureScheme, SupportedCipherSuite};
+use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
+use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::{CipherSuite, SignatureScheme, SupportedCipherSuite, SupportedProtocolVersion};
 
 /// The suites of TLS 1.3, in the order of preference; `ssl_ciphers` says nothing of them.
 pub const TLS13: &[SupportedCipherSuite] = &[
@@ -162,6 +162,26 @@ const PARTS: &[&str] = &[
     "EDE",
     "ANON",
 ];
+
+/// What rustls is to use: of TLS 1.2 and TLS 1.3 those that are spoken, of the former these suites, and
+/// these groups. With it go the versions.
+pub fn provider(
+    (tls12, tls13): (bool, bool),
+    suites: &[SupportedCipherSuite],
+    groups: Vec<&'static dyn SupportedKxGroup>,
+) -> (CryptoProvider, Vec<&'static SupportedProtocolVersion>) {
+    let mut versions = Vec::new();
+    let mut cipher_suites = Vec::new();
+    if tls13 {
+        versions.push(&rustls::version::TLS13);
+        cipher_suites.extend_from_slice(TLS13);
+    }
+    if tls12 {
+        versions.push(&rustls::version::TLS12);
+        cipher_suites.extend_from_slice(suites);
+    }
+    (CryptoProvider { cipher_suites, kx_groups: groups, ..aws_lc_rs::default_provider() }, versions)
+}
 
 /// OpenSSL's name of a suite; empty for one that is not here.
 pub fn name(suite: CipherSuite) -> &'static str {

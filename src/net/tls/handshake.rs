@@ -148,7 +148,7 @@ pub async fn accept(
             return Err(Fault::Tls(fault));
         }
     };
-    let session = Session::new(below.clone(), Connection::Server(tls));
+    let session = Session::new(below.clone(), Connection::Server(tls), None);
     noted.take();
     if let Err(fault) = shake_hands(&session, cipher, &mut noted).await {
         session.end_silently();
@@ -161,7 +161,7 @@ pub async fn accept(
 }
 
 /// Goes on until both sides know each other.
-async fn shake_hands(session: &Session, mut cipher: Buffer, noted: &mut Noted) -> Result<(), Fault> {
+pub(super) async fn shake_hands(session: &Session, mut cipher: Buffer, noted: &mut Noted) -> Result<(), Fault> {
     loop {
         if !cipher.is_empty() {
             Noted::default().take();

@@ -4,6 +4,7 @@
 mod authority;
 pub mod certificate;
 pub mod ciphers;
+pub mod client;
 pub mod compression;
 pub mod handshake;
 pub mod key;
@@ -16,10 +17,12 @@ pub mod verify;
 use super::stream::{Quiet, Stream};
 use crate::base::buffer::Buffer;
 use crate::base::limits::BUFFER_BYTES;
+use client::Identity;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 use rustls::Connection;
 use std::cell::{Cell, RefCell};
 use std::io::{self, BufRead, IoSlice, Read, Write};
+use std::sync::Arc;
 
 /// Decrypted bytes that may wait in a session before no more is decrypted: rustls takes nothing more in
 /// beyond that.
@@ -44,11 +47,19 @@ pub struct Session {
     /// The end is not told to the peer: it was told already, or the peer shall see that something is
     /// missing.
     silent: Cell<bool>,
+    /// Of a connection to an upstream: for which requests it is.
+    identity: Option<Arc<Identity>>,
 }
 
 impl Session {
-    fn new(below: Stream, tls: Connection) -> Session {
-        Session { below, tls: RefCell::new(tls), ahead: RefCell::default(), silent: Cell::new(false) }
+    fn new(below: Stream, tls: Connection, identity: Option<Arc<Identity>>) -> Session {
+        let (tls, ahead) = (RefCell::new(tls), RefCell::default());
+        Session { below, tls, ahead, silent: Cell::new(false), identity }
+    }
+
+    /// For which requests it is, if it is one to an upstream.
+    pub(super) fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.as_ref()
     }
 
     /// The socket below.

@@ -8,14 +8,12 @@ use super::noted;
 use super::tickets::{Keys, Mark, Store, Stored, Tickets};
 use super::verify::{AnyPeer, Clients};
 use ::aws_lc_rs::digest;
-use rustls::crypto::{CryptoProvider, SupportedKxGroup, WebPkiSupportedAlgorithms, aws_lc_rs};
+use rustls::crypto::{SupportedKxGroup, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, StoresServerSessions};
 use rustls::sign::CertifiedKey;
-use rustls::{
-    DistinguishedName, ServerConfig, SignatureAlgorithm, SupportedCipherSuite, SupportedProtocolVersion,
-};
+use rustls::{DistinguishedName, ServerConfig, SignatureAlgorithm, SupportedCipherSuite};
 use std::sync::Arc;
 
 /// Bytes that TLS adds to a record of TLS 1.3 beside its header are not counted by rustls; the header is.
@@ -77,18 +75,7 @@ impl Recipe {
     /// # Errors
     /// What rustls finds wrong: suites that go with no version.
     pub fn make(self) -> Result<TlsServer, String> {
-        let mut versions: Vec<&'static SupportedProtocolVersion> = Vec::new();
-        let mut suites = Vec::new();
-        if self.versions.1 {
-            versions.push(&rustls::version::TLS13);
-            suites.extend_from_slice(ciphers::TLS13);
-        }
-        if self.versions.0 {
-            versions.push(&rustls::version::TLS12);
-            suites.extend(self.suites);
-        }
-        let provider =
-            CryptoProvider { cipher_suites: suites, kx_groups: self.groups, ..aws_lc_rs::default_provider() };
+        let (provider, versions) = ciphers::provider(self.versions, &self.suites, self.groups);
         let algorithms = provider.signature_verification_algorithms;
         let builder = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&versions)
