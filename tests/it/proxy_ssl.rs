@@ -281,6 +281,21 @@ fn upstreams_are_shown_a_certificate() {
 }
 
 #[test]
+fn an_encrypted_key_is_opened() {
+    let conf = "location / { proxy_pass https://127.0.0.1:%%PORT_1%%; proxy_ssl_password_file phrases;
+        proxy_ssl_certificate sealed.pem; proxy_ssl_certificate_key sealed.key; }";
+    let sealed = |phrases: &str| {
+        gateway(conf)
+            .file("sealed.pem", include_str!("tls/sealed.pem"))
+            .file("sealed.key", include_str!("tls/sealed.key"))
+            .file("phrases", phrases)
+    };
+    let server = sealed("wrong\nsecret\n").start();
+    assert!(field(&server, "/", "x-client").starts_with("FAILED:"));
+    assert!(sealed("wrong\n").refused().contains("cannot load certificate key \""));
+}
+
+#[test]
 fn the_next_server_is_asked_when_a_handshake_fails() {
     let plain = Upstream::new(|origin| {
         let _ = origin.wire.take(5);

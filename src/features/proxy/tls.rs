@@ -205,7 +205,7 @@ fn own_pair(scope: &Scope<'_>, b: &Builder<'_>) -> Result<Option<rustls::sign::C
         Some(key) => {
             let passwords = ssl::passwords(scope, b, "proxy_ssl_password_file")?;
             ssl::pair(scope, b, line, key, &passwords).map(Some)
-        },
+        }
         None => {
             let message =
                 format!("no \"proxy_ssl_certificate_key\" is defined for certificate \"{}\"", word.text);

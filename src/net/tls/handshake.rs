@@ -161,7 +161,11 @@ pub async fn accept(
 }
 
 /// Goes on until both sides know each other.
-pub(super) async fn shake_hands(session: &Session, mut cipher: Buffer, noted: &mut Noted) -> Result<(), Fault> {
+pub(super) async fn shake_hands(
+    session: &Session,
+    mut cipher: Buffer,
+    noted: &mut Noted,
+) -> Result<(), Fault> {
     loop {
         if !cipher.is_empty() {
             Noted::default().take();
