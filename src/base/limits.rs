@@ -108,6 +108,25 @@ pub const SENDFILE_LEAST: u64 = 128 * 1024;
 /// Bytes that one sendfile(2) is asked for: what a shard does at once for one client.
 pub const SENDFILE_BYTES: usize = 512 * 1024;
 
+/// Bytes of a body that are still to come from which on it is spliced: below, the calls cost as much as
+/// the copies.
+pub const SPLICE_LEAST: u64 = 32 * 1024;
+
+/// Bytes that a pipe holds, page by page: what goes through it at once for one client.
+pub const PIPE_BYTES: usize = 256 * 1024;
+
+/// Pipes a shard has at a time: 64 x 256 KB = 16 MB of other people's pages. Who gets none copies.
+pub const PIPES_MAX: usize = 64;
+
+/// Bytes of a piece that is worth splicing, and how many smaller ones one body may have before the rest
+/// of it is copied, which gathers them.
+pub const SPLICE_PIECE_LEAST: usize = 4096;
+/// See [`SPLICE_PIECE_LEAST`].
+pub const SPLICE_SMALL_PIECES_MAX: u32 = 8;
+
+/// Bytes that are spliced for one client before others have their turn.
+pub const SPLICE_TURN_BYTES: usize = 1024 * 1024;
+
 /// Threads of the file pool: what a disk can usefully be asked at once on a small host.
 pub const FILE_POOL_THREADS: usize = 4;
 

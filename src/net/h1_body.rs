@@ -2,11 +2,13 @@
 //! or an upstream's answer.
 
 use super::deadline::Alarm;
+use super::splice::Pipe;
 use super::stream::Stream;
 use crate::base::buffer::Buffer;
 use crate::base::clock;
-use crate::base::limits::BUFFER_BYTES;
+use crate::base::limits::{BUFFER_BYTES, PIPE_BYTES, SPLICE_LEAST};
 use crate::http::chunked::Decoder;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 /// The bytes of one body, and those of the connection behind it.
@@ -181,6 +183,63 @@ impl H1Body {
                 };
             }
         }
+    }
+
+    /// Whether the rest is such that the kernel may pass it on, and large enough for that.
+    pub fn is_worth_splicing(&self) -> bool {
+        let is_large = match self.state {
+            State::Length(left) => left >= SPLICE_LEAST,
+            // What has been large so far goes on to be.
+            State::UntilClose => self.received >= SPLICE_LEAST,
+            State::Done | State::Chunked(_) => false,
+        };
+        is_large && self.ahead.is_empty() && !self.stream.is_encrypted()
+    }
+
+    /// Takes what has come of the body into a pipe: how many bytes, 0 at the end; `None` when nothing has.
+    /// The body [is worth it](H1Body::is_worth_splicing), or was.
+    ///
+    /// # Errors
+    /// As [`H1Body::next`]'s.
+    pub fn splice(&mut self, pipe: &mut Pipe) -> Result<Option<usize>, BodyFault> {
+        let most = match self.state {
+            State::Length(left) => usize::try_from(left).unwrap_or(usize::MAX).min(PIPE_BYTES),
+            State::UntilClose => PIPE_BYTES,
+            State::Done | State::Chunked(_) => return Ok(Some(0)),
+        };
+        let taken = match pipe.fill(&self.stream, most) {
+            Ok(taken) => taken,
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Ok(None),
+            Err(e) => return Err(BodyFault::Failed(e.raw_os_error().unwrap_or_default())),
+        };
+        self.received += taken as u64;
+        self.raw += taken as u64;
+        match &mut self.state {
+            State::Length(_) if taken == 0 => return Err(BodyFault::Closed),
+            State::UntilClose if taken == 0 => self.state = State::Done,
+            State::Length(left) => {
+                *left = left.saturating_sub(taken as u64);
+                if *left == 0 {
+                    self.state = State::Done;
+                    // What comes behind it is noticed as it is when it is read.
+                    let mut behind = Buffer::small();
+                    if self.stream.read_now(&mut behind).is_ok_and(|more| more > 0) {
+                        self.ahead = behind;
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(Some(taken))
+    }
+
+    /// Waits for more to come, at most `timeout`.
+    ///
+    /// # Errors
+    /// [`BodyFault::Timeout`]; what else there is shows when it is read.
+    pub async fn readable(&mut self, alarm: &mut Alarm, timeout: Duration) -> Result<(), BodyFault> {
+        let readable = alarm.within(clock::now() + timeout, self.stream.readable()).await;
+        readable.map(drop).map_err(|_| BodyFault::Timeout)
     }
 
     /// Reads once more into `ahead`; false at the end of the stream.

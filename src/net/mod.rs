@@ -16,6 +16,7 @@ pub mod log_file;
 pub mod pool;
 pub mod runtime;
 pub mod sockets;
+pub mod splice;
 pub mod stream;
 pub mod symlinks;
 pub mod syslog;

@@ -191,19 +191,28 @@ impl Stream {
     /// # Errors
     /// `WouldBlock` when the socket takes nothing; else sendfile(2)'s.
     pub fn send_file_now(&self, file: impl AsFd, mut offset: u64, len: usize) -> io::Result<usize> {
+        self.without_waiting(|socket| rustix::fs::sendfile(socket, file, Some(&mut offset), len))
+    }
+
+    /// Makes a call on the socket that has no flag of its own for not waiting. Nothing else may be under
+    /// way on it, and it is none of TLS.
+    pub(super) fn without_waiting<T>(
+        &self,
+        call: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<T>,
+    ) -> io::Result<T> {
         if self.is_encrypted() {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        // io_uring waits for a socket only if that blocks; this call must not wait.
+        // io_uring waits for a socket only if that blocks.
         let blocking = !monoio::utils::is_legacy();
         if blocking {
             rustix::io::ioctl_fionbio(self.fd(), true)?;
         }
-        let sent = rustix::fs::sendfile(self.fd(), file, Some(&mut offset), len);
+        let done = call(self.fd());
         if blocking {
             rustix::io::ioctl_fionbio(self.fd(), false)?;
         }
-        Ok(sent?)
+        Ok(done?)
     }
 
     /// Another descriptor of the socket, for another shard to go on with. Nothing may be under way on

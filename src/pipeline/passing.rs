@@ -64,6 +64,11 @@ impl Passing {
         piece
     }
 
+    /// Whether all of it is passed on, as fast as it comes.
+    pub fn is_plain(&self) -> bool {
+        self.part.is_none() && self.rate == 0
+    }
+
     /// Whether nothing more is passed on, although more may come.
     pub fn is_over(&self) -> bool {
         self.part.as_ref().is_some_and(|part| part.left == 0)

@@ -5,6 +5,7 @@ use super::filtered::{self, Filtered};
 use super::generation::Generation;
 use super::head;
 use super::http2_answer;
+use super::spliced;
 use super::spool::{self, PATIENCE, Spool};
 use super::tunnel;
 use crate::base::buffer::Buffer;
@@ -160,6 +161,7 @@ pub async fn run(g: &Rc<Generation>, x: &mut Exchange, client: Client<'_>, answe
         chunked: coding == Coding::Chunked,
         pace: pace(x),
         may_spool: false,
+        splices: true,
         waited: Duration::ZERO,
         spool: None,
     };
@@ -262,6 +264,8 @@ pub(super) async fn pass(
         (Body::File(file), None) => file_body::send(x, sink, file).await,
         (Body::Upstream, None) => match x.upload.take() {
             Some(mut upload) => {
+                // Nothing else may be under way on a socket that is spliced from.
+                sink.splices = false;
                 let outcome = Box::pin(alongside(relay(x, sink), upload.run())).await;
                 x.upload = Some(upload);
                 x.end_upload();
@@ -321,6 +325,14 @@ async fn relay(x: &mut Exchange, sink: &mut Sink<'_>) -> Result<(), Broken> {
             return Box::pin(spool::relay(x, sink)).await;
         }
         let Some(body) = &x.upstream_body else { return Ok(()) };
+        if body.is_worth_splicing() && sink.splices && sink.is_plain() && x.passing.is_plain() {
+            // Boxed, as only large bodies pay for it.
+            if let Some(left) = Box::pin(spliced::pass(x, sink)).await? {
+                sink.may_spool = true;
+                sink.buffer(x, left).await?;
+            }
+            continue;
+        }
         if !body.is_gathered() && !body.has_bytes() && !body.is_done() {
             // The upstream has nothing more just now: the client gets what there is.
             sink.flush(x).await?;
@@ -415,8 +427,10 @@ pub(super) struct Sink<'s> {
     pub(super) pace: Option<Pace>,
     /// The upstream has more to send, which may wait elsewhere for a slow client.
     pub(super) may_spool: bool,
+    /// The kernel may pass the body on, and has not yet.
+    pub(super) splices: bool,
     /// For how long the client has kept such an answer waiting.
-    waited: Duration,
+    pub(super) waited: Duration,
     /// What waits for a client that turned out to be slow.
     pub(super) spool: Option<Box<Spool>>,
 }

@@ -18,6 +18,7 @@ mod moving;
 mod panic;
 mod proxied;
 mod request;
+mod spliced;
 mod spool;
 mod term;
 mod tls;

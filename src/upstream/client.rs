@@ -10,6 +10,7 @@ use crate::http::Fields;
 use crate::http::chunked::Decoder;
 use crate::net::deadline::Alarm;
 use crate::net::h1_body::{BodyFault, Frame, H1Body};
+use crate::net::splice::Pipe;
 use crate::net::stream::Stream;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -150,11 +151,45 @@ impl UpstreamBody {
                 Ok(None)
             }
             Err(fault) => {
-                self.hold.judge(Verdict::Failed);
-                self.body = None;
+                self.fail();
                 Err(fault)
             }
         }
+    }
+
+    /// Whether the rest is such that the kernel may pass it on, and large enough for that.
+    pub fn is_worth_splicing(&self) -> bool {
+        self.body.as_ref().is_some_and(H1Body::is_worth_splicing)
+    }
+
+    /// Takes what has come into a pipe: how many bytes, 0 at the end; `None` when nothing has. At the end
+    /// the connection has gone back to its pool.
+    ///
+    /// # Errors
+    /// The upstream failed before the end.
+    pub fn splice(&mut self, pipe: &mut Pipe) -> Result<Option<usize>, BodyFault> {
+        let Some(body) = &mut self.body else { return Ok(Some(0)) };
+        let taken = body.splice(pipe);
+        self.raw_received = body.raw_received();
+        if body.is_done() {
+            self.finish();
+        }
+        taken.inspect_err(|_| self.fail())
+    }
+
+    /// Waits for more to come.
+    ///
+    /// # Errors
+    /// Nothing came in time.
+    pub async fn readable(&mut self, alarm: &mut Alarm) -> Result<(), BodyFault> {
+        let Some(body) = &mut self.body else { return Ok(()) };
+        let waited = body.readable(alarm, self.timeout).await;
+        waited.inspect_err(|_| self.fail())
+    }
+
+    fn fail(&mut self) {
+        self.hold.judge(Verdict::Failed);
+        self.body = None;
     }
 
     /// Whether all was read.

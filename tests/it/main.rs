@@ -49,6 +49,7 @@ mod proxy_request;
 mod proxy_response;
 mod proxy_rewrites;
 mod proxy_sending;
+mod proxy_splice;
 mod proxy_spool;
 mod proxy_ssl;
 mod proxy_tunnel;
