@@ -22,6 +22,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     };
     match command {
         Command::Demo(arguments) => crate::demo::run(arguments),
+        Command::Explain(arguments) => crate::explain::run(arguments),
         Command::Check(arguments) => crate::check::run(&arguments),
         Command::Reference => {
             // A pager that was left early has shown enough.
@@ -51,6 +52,8 @@ enum Command {
     Demo(Vec<OsString>),
     /// `check`.
     Check(Vec<OsString>),
+    /// `explain`.
+    Explain(Vec<OsString>),
 }
 
 /// What is printed before anything else, and most often alone.
@@ -67,6 +70,9 @@ fn parse(arguments: Vec<OsString>) -> Result<Command, String> {
     }
     if arguments.peek().is_some_and(|first| first == "check") {
         return Ok(Command::Check(arguments.skip(1).collect()));
+    }
+    if arguments.peek().is_some_and(|first| first == "explain") {
+        return Ok(Command::Explain(arguments.skip(1).collect()));
     }
     let mut invocation = Invocation::default();
     let mut version = None;
@@ -148,6 +154,8 @@ fn help() -> String {
 Usage: octroi [-?hvVtTq] [-s signal] [-p prefix]
               [-e filename] [-c filename] [-g directives]
        octroi check [file] [-p prefix] [--json]
+       octroi explain 'METHOD URL' [-H 'Name: value'] [--from address]
+                      [-c filename] [-p prefix] [-g directives]
        octroi demo
 
 Options:
@@ -168,6 +176,8 @@ Verbs:
   check         : list what of a configuration is supported, refused, or without effect,
                   with what to do instead; exits with 0 if all is supported, 1 if something
                   is refused, 2 if the configuration cannot be read
+  explain       : tell what becomes of a request: which server and location take it and why,
+                  what each step decides, whom it would be passed on to; no host is asked
   demo          : start example services and the gateway in front of them
 
 ",
@@ -263,6 +273,7 @@ mod tests {
         assert!(version(&["-?"]).contains("\nOptions:\n") && version(&["-h"]).contains("Usage: octroi"));
         assert_eq!(parsed(&["-h", "directives"]), Ok(Command::Reference));
         assert_eq!(parsed(&["check", "a", "--json"]), Ok(Command::Check(vec!["a".into(), "--json".into()])));
+        assert_eq!(parsed(&["explain", "/"]), Ok(Command::Explain(vec!["/".into()])));
         assert_eq!(parsed(&["demo", "-x"]), Ok(Command::Demo(vec!["-x".into()])));
     }
 }

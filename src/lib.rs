@@ -6,6 +6,7 @@
 //! | | [`process`] | the life of the processes: master and worker, signals, reload |
 //! | | [`check`] | `octroi check`: what of a configuration works, and what does not |
 //! | | [`demo`] | `octroi demo`: small services with the gateway in front of them |
+//! | | [`explain`] | `octroi explain`: what becomes of a request, and why |
 //! | 7 | [`control`] | the control plane: what waits for other hosts, on a runtime of its own |
 //! | 7 | [`shard`] | the data plane: accept, the walk of a request, delivery |
 //! | 6 | [`features`] | what directives do, a folder each, in one ordered list |
@@ -28,6 +29,7 @@ pub mod cli;
 pub mod conf;
 pub mod control;
 pub mod demo;
+pub mod explain;
 pub mod features;
 pub mod http;
 pub mod net;

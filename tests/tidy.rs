@@ -37,6 +37,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("process", 8),
     ("check", 9),
     ("demo", 9),
+    ("explain", 9),
     ("cli", 10),
 ];
 

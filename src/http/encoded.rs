@@ -30,6 +30,27 @@ fn segment_is_ambiguous(segment: &[u8]) -> bool {
     encoded && only_dots
 }
 
+/// The path of a raw target as somebody reads it to whom an encoded slash is a character of a segment and
+/// an encoded dot no dot: decoded, with `other` for each such character.
+pub fn read_literally(target: &[u8], other: u8) -> Vec<u8> {
+    let end = target.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(target.len());
+    let mut rest = target.get(..end).unwrap_or_default();
+    let mut path = Vec::with_capacity(rest.len());
+    while let Some((&byte, behind)) = rest.split_first() {
+        match decoded(rest) {
+            Some(byte) => {
+                path.push(if matches!(byte, b'/' | b'.') { other } else { byte });
+                rest = rest.get(3..).unwrap_or_default();
+            }
+            None => {
+                path.push(byte);
+                rest = behind;
+            }
+        }
+    }
+    path
+}
+
 /// The byte that a text begins with, percent-encoded.
 fn decoded(text: &[u8]) -> Option<u8> {
     let [b'%', high, low, ..] = text else { return None };
@@ -39,6 +60,11 @@ fn decoded(text: &[u8]) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_other_reading() {
+        assert_eq!(read_literally(b"/a%2Fb/%2e%2E/c%20?x=%2F", b'!'), b"/a!b/!!/c ");
+    }
 
     #[test]
     fn what_others_may_read_otherwise() {

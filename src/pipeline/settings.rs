@@ -9,6 +9,7 @@ use super::step::{HeaderFilter, LogStep, PHASES, Phase, Step};
 use super::template::Template;
 use super::variable::Variable;
 use crate::base::process_settings::{ErrorLog as ErrorLogSetting, Level};
+use crate::conf::Place;
 use crate::net::error_log::ErrorLog;
 use crate::net::temp_file::Levels;
 use std::any::Any;
@@ -33,6 +34,8 @@ pub struct Here {
 pub struct Settings {
     /// The location's name as written: `/api/`, `@fallback`; empty at server level.
     pub name: String,
+    /// Where it is written.
+    pub place: Option<Place>,
     /// What of the server it belongs to is needed at run time.
     pub server: Arc<ServerFacts>,
     /// `internal`, or a named location.
@@ -137,6 +140,8 @@ pub struct Settings {
     pub set_names: Arc<SetNames>,
     /// The steps of each phase.
     pub steps: [Vec<Step>; PHASES],
+    /// The features that put them there.
+    pub step_names: [Vec<&'static str>; PHASES],
     /// The header filters, in the order of their stages.
     pub header_filters: Vec<Box<dyn HeaderFilter>>,
     /// The body filters, in the order of their stages.

@@ -103,6 +103,12 @@ pub trait QuickStep: Send + Sync {
 pub trait WaitingStep: Send + Sync {
     /// Looks at the exchange and says what is next.
     fn run<'a>(&'a self, x: &'a mut Exchange) -> Pin<Box<dyn Future<Output = Flow> + 'a>>;
+
+    /// For `octroi explain`, which asks no other host: what a step that would ask one is about to do, line
+    /// by line, instead of doing it. `None` for a step that may be run.
+    fn preview(&self, _x: &mut Exchange) -> Option<String> {
+        None
+    }
 }
 
 /// A step in a phase.

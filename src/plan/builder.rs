@@ -44,6 +44,8 @@ pub struct Builder<'a> {
     known_late: Vec<usize>,
     pub(super) locations: Vec<Arc<Settings>>,
     open: Option<Settings>,
+    /// The feature that compiles its part of it now.
+    pub(super) feature: &'static str,
     server: Option<Arc<ServerFacts>>,
     pub(super) tls: ServerTls,
     /// Files that were read and not asked for.
@@ -92,6 +94,7 @@ impl<'a> Builder<'a> {
             known_late: Vec::new(),
             locations: Vec::new(),
             open: None,
+            feature: "",
             server: None,
             tls: ServerTls::default(),
             files_read: RefCell::default(),
@@ -511,17 +514,27 @@ impl<'a> Builder<'a> {
 
     /// Adds a step that never waits.
     pub fn quick(&mut self, phase: Phase, step: impl QuickStep + 'static) {
+        self.name_step(phase, usize::MAX);
         self.settings().steps[phase as usize].push(Step::Quick(Box::new(step)));
     }
 
     /// Adds a step that may wait.
     pub fn waiting(&mut self, phase: Phase, step: impl WaitingStep + 'static) {
+        self.name_step(phase, usize::MAX);
         self.settings().steps[phase as usize].push(Step::Waiting(Box::new(step)));
     }
 
     /// Adds a step that may wait before all others of its phase.
     pub fn waiting_first(&mut self, phase: Phase, step: impl WaitingStep + 'static) {
+        self.name_step(phase, 0);
         self.settings().steps[phase as usize].insert(0, Step::Waiting(Box::new(step)));
+    }
+
+    /// Notes whose step stands at `at`, or at the end.
+    fn name_step(&mut self, phase: Phase, at: usize) {
+        let feature = self.feature;
+        let names = &mut self.settings().step_names[phase as usize];
+        names.insert(at.min(names.len()), feature);
     }
 
     /// Whether something answers every request of the open location already.

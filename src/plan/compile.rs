@@ -188,6 +188,7 @@ impl Gather<'_> {
     fn location(&self, scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<LocationId, Diagnostic> {
         let inner = self.inner(scope, b)?;
         for feature in self.features {
+            b.feature = feature.name;
             (feature.location)(scope, b)?;
         }
         b.settings().inner = inner;

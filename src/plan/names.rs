@@ -73,6 +73,17 @@ impl Names {
         }
     }
 
+    /// Every server of the address, in the order of the configuration.
+    pub fn servers(&self) -> Vec<usize> {
+        let tables = [&self.exact, &self.heads, &self.tails];
+        let named = tables.into_iter().flat_map(|table| table.values().copied());
+        let all = named.chain(self.regexes.iter().map(|(_, server)| *server)).chain([self.default_server]);
+        let mut all: Vec<usize> = all.collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// The server for `x.host`. A regular expression that decides leaves its groups in the exchange.
     pub fn find(&self, x: &mut Exchange) -> usize {
         let host = x.host.as_slice();

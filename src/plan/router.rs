@@ -2,6 +2,8 @@
 //! prefix, then regular expressions in the order they were written, each level with its nested ones.
 //! nginx's rules, on a radix tree.
 
+pub mod explain;
+
 use super::LocationId;
 use super::routes::{Routed, Routes};
 use crate::pipeline::exchange::Exchange;

@@ -8,7 +8,7 @@
 
 use super::LocationId;
 use super::path_template::PathTemplate;
-use crate::http::Method;
+use crate::http::{Method, encoded};
 use crate::pipeline::exchange::Exchange;
 use ahash::AHashMap;
 use matchit::{InsertError, Router as Tree};
@@ -40,6 +40,8 @@ struct Route {
     id: LocationId,
     /// Where the parameters' values are kept.
     places: Box<[usize]>,
+    /// Their names.
+    names: Box<[String]>,
     /// A raw path that others may read otherwise is refused.
     strict: bool,
 }
@@ -169,6 +171,7 @@ impl Routes {
     /// One that cannot be told apart from this one, or not be held beside it.
     pub fn insert(&mut self, new: NewRoute<'_>) -> Result<(), Clash> {
         let NewRoute { text, template, methods, id, places, strict } = new;
+        let names = template.names.clone().into();
         let at = match self.shapes.get(&template.shape) {
             Some(&at) => at,
             None => self.template(text, template)?,
@@ -177,7 +180,7 @@ impl Routes {
         if let Some(other) = template.routes.iter().find(|other| other.methods.meets(&methods)) {
             return Err(Clash::With(other.id));
         }
-        template.routes.push(Route { methods, id, places, strict });
+        template.routes.push(Route { methods, id, places, names, strict });
         template.allow = allow(&template.routes);
         Ok(())
     }
@@ -215,16 +218,12 @@ impl Routes {
     /// them. `None` where no template matches the path.
     pub fn find(&self, x: &Exchange) -> Option<Routed> {
         let text = as_text(&x.uri);
-        let (at, params) = self.matched(&text)?;
+        let Some((at, params)) = self.matched(&text) else { return self.otherwise(x) };
         let template = self.list.get(at)?;
         let Some(route) = template.route(x) else {
             return Some(Routed::NoMethod(template.routes.first()?.id, at));
         };
-        if route.strict
-            && x.uri_is_quoted
-            && (x.uri_is_original || !x.internal)
-            && crate::http::encoded::is_ambiguous(x.raw_target())
-        {
+        if route.strict && is_ambiguous(x) {
             return Some(Routed::Ambiguous(route.id));
         }
         for ((_, value), place) in params.iter().zip(&route.places) {
@@ -233,6 +232,18 @@ impl Routes {
             x.values.set(*place, x.uri.get(start..start + value.len()).unwrap_or_default());
         }
         Some(Routed::To(route.id))
+    }
+
+    /// Where no template matches: what a server behind us would take for the path of a route, because it
+    /// reads an encoded slash as a part of a segment, must not come to it round that route.
+    fn otherwise(&self, x: &Exchange) -> Option<Routed> {
+        if !is_ambiguous(x) {
+            return None;
+        }
+        let path = encoded::read_literally(x.raw_target(), NO_TEXT);
+        let (at, _) = self.matched(&as_text(&path))?;
+        let route = self.list.get(at)?.routes.iter().find(|route| route.strict)?;
+        Some(Routed::Ambiguous(route.id))
     }
 
     fn matched<'t, 'p>(&'t self, path: &'p str) -> Option<(usize, matchit::Params<'t, 'p>)> {
@@ -254,16 +265,42 @@ impl Routes {
         self.list.get(at).map(|template| template.text.as_str())
     }
 
+    /// Where the parameters of a route are kept, with their names.
+    pub fn parameters(&self, id: LocationId) -> impl Iterator<Item = (&str, usize)> {
+        let of = self.list.iter().flat_map(|t| t.routes.iter().map(move |route| (t, route)));
+        let found = of.into_iter().find(move |(_, route)| route.id == id);
+        found
+            .into_iter()
+            .flat_map(|(_, route)| route.names.iter().map(String::as_str).zip(route.places.iter().copied()))
+    }
+
+    /// Every template, as it was written first.
+    pub fn templates(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().map(|template| template.text.as_str())
+    }
+
+    /// Whether a location is one of them.
+    pub fn is_route(&self, id: LocationId) -> bool {
+        self.list.iter().any(|template| template.routes.iter().any(|route| route.id == id))
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 }
 
+/// Whether the raw path, which may be passed on, can be read in two ways.
+fn is_ambiguous(x: &Exchange) -> bool {
+    x.uri_is_quoted && (x.uri_is_original || !x.internal) && encoded::is_ambiguous(x.raw_target())
+}
+
+/// A byte that no template holds.
+const NO_TEXT: u8 = 1;
+
 /// The tree takes text. Bytes of a path that are none stand for themselves in a parameter and match no
 /// literal: a byte that no template holds takes their place.
 fn as_text(path: &[u8]) -> Cow<'_, str> {
-    const NO_TEXT: u8 = 1;
     match std::str::from_utf8(path) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => {

@@ -7,6 +7,7 @@ mod connection;
 mod core;
 mod deliver;
 mod drain;
+pub mod explain;
 mod file_body;
 mod filtered;
 mod generation;

@@ -37,7 +37,7 @@ macro_rules! stop_unless_next {
 }
 
 /// What the walk does after a phase.
-enum Stop {
+pub(super) enum Stop {
     /// The request is answered.
     Answer(Answer),
     /// It is another request now.
@@ -46,7 +46,7 @@ enum Stop {
 
 /// Where a request begins to walk.
 #[derive(Clone, Copy)]
-enum Start {
+pub(super) enum Start {
     /// At the first phase.
     Top,
     /// At the server's rewrite phase: after an internal redirect.
@@ -236,7 +236,7 @@ fn pause<'a>(x: &'a mut Exchange, time: Duration, then: Flow) -> Pin<Box<dyn Fut
 }
 
 /// Where the request belongs, and whether it may be there.
-fn find_location(g: &Rc<Generation>, x: &mut Exchange) -> Flow {
+pub(super) fn find_location(g: &Rc<Generation>, x: &mut Exchange) -> Flow {
     let server = &g.plan.servers[x.server];
     let destination = match server.router.find(x) {
         Ok(destination) => destination,
@@ -299,7 +299,7 @@ fn slash_redirect(x: &mut Exchange, path: &[u8]) -> Flow {
 }
 
 /// Nothing in the location answers: nginx's words for a directory and for the rest.
-fn no_content(x: &mut Exchange) -> Flow {
+pub(super) fn no_content(x: &mut Exchange) -> Flow {
     if x.uri.ends_with(b"/") {
         return Flow::Answer(Answer::Status(match FilePath::of(x) {
             Ok(path) => {
@@ -313,7 +313,7 @@ fn no_content(x: &mut Exchange) -> Flow {
 }
 
 /// Looks for the location of a rewritten path, within bounds.
-fn search_again(g: &Rc<Generation>, x: &mut Exchange) -> Stop {
+pub(super) fn search_again(g: &Rc<Generation>, x: &mut Exchange) -> Stop {
     x.relocations += 1;
     if x.relocations > RELOCATIONS_MAX {
         let uri = String::from_utf8_lossy(&x.uri).into_owned();
@@ -330,7 +330,7 @@ fn cycle(g: &Rc<Generation>, x: &mut Exchange, doing: std::fmt::Arguments<'_>) -
 }
 
 /// Makes it another request inside, within bounds.
-fn relocate(g: &Rc<Generation>, x: &mut Exchange, relocation: Relocation) -> Stop {
+pub(super) fn relocate(g: &Rc<Generation>, x: &mut Exchange, relocation: Relocation) -> Stop {
     x.relocations += 1;
     if x.relocations > RELOCATIONS_MAX {
         return match &relocation {
@@ -383,7 +383,7 @@ pub async fn post_action(g: &Rc<Generation>, x: &mut Exchange) {
 }
 
 /// What stands in for a bare status: the `error_page` for it, else the built-in page.
-fn stand_in(g: &Rc<Generation>, x: &mut Exchange, status: u16) -> Stop {
+pub(super) fn stand_in(g: &Rc<Generation>, x: &mut Exchange, status: u16) -> Stop {
     // These end the connection, as in nginx: what follows on it cannot be told apart, or the
     // client is to come back another way.
     if matches!(status, 400 | 408 | 413 | 414 | 494..=497 | 499..=501) {

@@ -22,6 +22,7 @@ mod differential;
 mod error_log;
 mod error_wording;
 mod exhaustion;
+mod explain;
 mod files;
 mod flow;
 mod geo;

@@ -126,6 +126,8 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
         uninitialized_variable_warn: true,
         set_names: b.set_names(),
         steps: Default::default(),
+        step_names: Default::default(),
+        place: scope.directive().map(|block| block.place),
         header_filters: Vec::new(),
         body_filters: Vec::new(),
         trailer_filters: Vec::new(),

@@ -41,6 +41,10 @@ impl WaitingStep for ProxyStep {
         let proxied = Box::write(room, proxy(&self.settings, x));
         Box::into_pin(proxied)
     }
+
+    fn preview(&self, x: &mut Exchange) -> Option<String> {
+        Some(super::preview::preview(&self.settings, x))
+    }
 }
 
 /// How one attempt ended.

@@ -9,6 +9,7 @@ mod cookies;
 mod directives;
 mod hints;
 mod outcome;
+mod preview;
 mod request;
 mod retry;
 mod rewrites;

@@ -75,6 +75,23 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Those of a session that there is not: as if a client without a certificate had asked for `name`
+    /// over TLS 1.3.
+    pub fn assumed(name: &str, is_named: bool) -> Facts {
+        Facts {
+            protocol: "TLSv1.3",
+            cipher: "TLS_AES_128_GCM_SHA256",
+            curve: "X25519",
+            name: Some(name.into()),
+            is_named,
+            alpn: Box::default(),
+            is_resumed: false,
+            chain: Box::default(),
+            verdict: Cell::new(Verdict::None),
+            judge: RefCell::new(None),
+        }
+    }
+
     /// Whether HTTP/2 was agreed on.
     pub fn is_http2(&self) -> bool {
         *self.alpn == *HTTP2
