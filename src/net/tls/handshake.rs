@@ -91,7 +91,7 @@ impl Facts {
             offered: Offered::default(),
             chain: Box::default(),
             verdict: Cell::new(Verdict::None),
-            judge: RefCell::new(None),
+            judge: RefCell::default(),
         }
     }
 
