@@ -788,7 +788,6 @@ pub const REFUSED: &[Refused] = &[
     no("proxy_ssl_alpn", "ngx_stream_proxy_module", STREAM),
     no("proxy_ssl_certificate_by_lua_block", "lua-nginx-module", SCRIPT),
     no("proxy_ssl_certificate_by_lua_file", "lua-nginx-module", SCRIPT),
-    no("proxy_ssl_certificate_cache", "ngx_http_proxy_module", TLS),
     no("proxy_ssl_conf_command", "ngx_http_proxy_module", TLS),
     no("proxy_ssl_key_log", "ngx_http_proxy_module", TLS),
     no("proxy_ssl_ntls", "Angie", TLS),

@@ -10,6 +10,7 @@ use crate::pipeline::body::Source;
 use crate::pipeline::connection::{Connection, Life};
 use crate::pipeline::exchange::Exchange;
 use std::cell::Cell;
+use std::io;
 use std::time::{Duration, Instant};
 
 /// Sends the head and relays.
@@ -55,6 +56,14 @@ pub async fn run(x: &mut Exchange, client: &Stream) -> Sent {
     Sent::All
 }
 
+/// Reads what is there of a session. What has come may be a piece of a record, or nothing for a reader: a
+/// read that waits for the rest would not know of the other direction.
+fn read_now(from: &Stream) -> (io::Result<usize>, Buffer) {
+    let mut buffer = Buffer::ordinary();
+    let read = from.read_now(&mut buffer);
+    (read, buffer)
+}
+
 /// Copies one direction until its end, and passes the end on. The wait takes no buffer; silence in
 /// both directions for `timeout` ends it. Returns the bytes copied.
 async fn pump(
@@ -84,12 +93,16 @@ async fn pump(
             }
             break;
         }
-        let (read, back) = from.read(Buffer::ordinary()).await;
+        let (read, back) = match from.is_encrypted() {
+            true => read_now(from),
+            false => from.read(Buffer::ordinary()).await,
+        };
         match read {
             Ok(n) if n > 0 => {
                 activity.set(clock::now());
                 buffer = back;
             }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => buffer = Buffer::default(),
             _ if connection.life.get() == Life::Goes => {
                 to.shutdown_write();
                 return copied;

@@ -79,5 +79,6 @@ mod upstream_keepalive;
 mod upstreams;
 mod values;
 mod variables;
+mod websocket;
 mod worker;
 mod wrong_configurations;

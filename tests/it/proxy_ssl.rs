@@ -296,6 +296,61 @@ fn an_encrypted_key_is_opened() {
 }
 
 #[test]
+fn certificates_may_be_named_by_variables() {
+    let other = authority().sign("other");
+    let server = gateway(
+        "proxy_ssl_certificate $arg_c.pem; proxy_ssl_certificate_key $arg_c.key; proxy_ssl_session_reuse off;
+         location / { proxy_pass https://127.0.0.1:%%PORT_1%%; }
+         location /kept { proxy_pass https://127.0.0.1:%%PORT_1%%; proxy_ssl_certificate_cache max=4 valid=1h inactive=1h; }
+         location /none { proxy_pass https://127.0.0.1:%%PORT_1%%; proxy_ssl_certificate $arg_c; }
+         location /sealed { proxy_pass https://127.0.0.1:%%PORT_1%%; proxy_ssl_password_file phrases;
+             proxy_ssl_certificate tls/$arg_c.pem; proxy_ssl_certificate_key tls/$arg_c.key; }",
+    )
+    .file("other.pem", &other.pem)
+    .file("other.key", &other.key)
+    .file("tls/sealed.pem", include_str!("tls/sealed.pem"))
+    .file("tls/sealed.key", include_str!("tls/sealed.key"))
+    .file("phrases", "wrong\nsecret\n")
+    .start();
+    for target in ["/", "/kept", "/kept"] {
+        for (name, want) in
+            [("client", "SUCCESS CN=gateway,O=Octroi"), ("other", "SUCCESS CN=other,O=Octroi")]
+        {
+            assert_eq!(field(&server, &format!("{target}?c={name}"), "x-client"), want, "{target}");
+        }
+    }
+    assert_eq!(field(&server, "/none", "x-client").trim(), "NONE");
+    assert!(field(&server, "/sealed?c=sealed", "x-client").starts_with("FAILED:"));
+    // What is kept is not read again.
+    std::fs::remove_file(server.path("other.key")).unwrap();
+    assert_eq!(field(&server, "/kept?c=other", "x-client"), "SUCCESS CN=other,O=Octroi");
+    assert_eq!(server.get("/?c=other").status(), 500);
+    assert_eq!(server.get("/?c=missing").status(), 500);
+    server.wait_log("cannot load certificate \"");
+    server.wait_log("cannot load certificate key \"");
+}
+
+#[test]
+fn sessions_go_on_for_the_same_certificate_only() {
+    if !only_octroi("nginx has one session for each peer") {
+        return;
+    }
+    let server = gateway(
+        "location / { proxy_pass https://127.0.0.1:%%PORT_1%%; proxy_ssl_certificate $arg_c;
+             proxy_ssl_certificate_key client.key; }",
+    )
+    .start();
+    for (target, session) in
+        [("/", "."), ("/?c=client.pem", "."), ("/", "r"), ("/?c=client.pem", "r"), ("/?c=client.pem", "r")]
+    {
+        let answer = server.get(target);
+        assert_eq!(answer.get("x-session"), Some(session), "{target}");
+        let want = if target == "/" { "NONE" } else { "SUCCESS CN=gateway,O=Octroi" };
+        assert_eq!(answer.get("x-client").map(str::trim), Some(want), "{target}");
+    }
+}
+
+#[test]
 fn the_next_server_is_asked_when_a_handshake_fails() {
     let plain = Upstream::new(|origin| {
         let _ = origin.wire.take(5);
@@ -409,6 +464,12 @@ fn what_is_wrong_is_refused() {
         ),
         ("proxy_ssl_certificate client.pem; proxy_ssl_certificate_key host.key;", "key values mismatch"),
         ("proxy_ssl_verify on;", "no proxy_ssl_trusted_certificate for proxy_ssl_verify"),
+        (
+            "proxy_ssl_certificate_cache valid=1m;",
+            "\"proxy_ssl_certificate_cache\" must have the \"max\" parameter",
+        ),
+        ("proxy_ssl_certificate_cache max=0;", "invalid parameter \"max=0\""),
+        ("proxy_ssl_certificate_cache max=1 inactive=x;", "invalid parameter \"inactive=x\""),
         ("proxy_ssl_protocols TLSv9;", "invalid value \"TLSv9\""),
     ] {
         let refused =

@@ -4,10 +4,10 @@ use super::attempt::timed_out;
 use super::retry::Failure;
 use crate::base::process_settings::Level;
 use crate::conf::{Diagnostic, Scope};
-use crate::features::ssl;
+use crate::features::ssl::{self, Files, Named};
 use crate::net::error_log::OsError;
 use crate::net::stream::Stream;
-use crate::net::tls::client::{self, Expected, Identity, Peers, Recipe, Refusal, TlsClient};
+use crate::net::tls::client::{self, Expected, Identity, Own, Peers, Recipe, Refusal, TlsClient};
 use crate::net::tls::handshake::Fault;
 use crate::net::tls::server::{algorithms, certificates, mark};
 use crate::net::tls::tickets::Mark;
@@ -32,6 +32,8 @@ pub struct ProxyTls {
     sends_name: bool,
     peers: Slot<Peers>,
     settings: Mark,
+    /// `proxy_ssl_certificate` where its name has variables.
+    named: Option<Named>,
     /// The identity of all connections, where it is the same for all requests.
     fixed: Option<Arc<Identity>>,
 }
@@ -52,15 +54,17 @@ impl ProxyTls {
     ) -> Result<ProxyTls, Diagnostic> {
         let versions = ssl::versions(scope, b, "proxy_ssl_protocols")?;
         let suites = ssl::suites(scope, "proxy_ssl_ciphers")?;
-        let pair = own_pair(scope, b)?;
+        let named = Named::compile(scope, b, CERTIFICATE)?;
+        let pair = if named.is_some() { None } else { own_pair(scope, b)? };
         let (trust, trusted) = trust(scope, b)?;
         let sends_name = scope.flag("proxy_ssl_server_name", false)?;
         let reuses = scope.flag("proxy_ssl_session_reuse", true)?;
         let name = ssl::argument(scope, "proxy_ssl_name").map(|(_, word)| b.template(word)).transpose()?;
         let chain = pair.iter().flat_map(|pair| pair.cert.iter().map(|one| one.as_ref()));
         let words = format!(
-            "{versions:?} {:?} {sends_name} {reuses}",
-            suites.iter().map(|suite| suite.suite()).collect::<Vec<_>>()
+            "{versions:?} {:?} {sends_name} {reuses} {:?}",
+            suites.iter().map(|suite| suite.suite()).collect::<Vec<_>>(),
+            CERTIFICATE.map(|name| ssl::argument(scope, name).map(|(_, word)| &word.text)),
         );
         let settings =
             mark(chain.chain([&[][..]]).chain(trusted.iter().map(Vec::as_slice)).chain([words.as_bytes()]));
@@ -80,27 +84,33 @@ impl ProxyTls {
                 slot
             }
         };
-        let mut tls = ProxyTls { client, trust, name, sends_name, peers, settings, fixed: None };
+        let mut tls = ProxyTls { client, trust, name, sends_name, peers, settings, named, fixed: None };
         let literal = ssl::argument(scope, "proxy_ssl_name").map(|(_, word)| word.text.as_bytes());
         let known = literal.or(host).filter(|name| !name.contains(&b'$'));
         let is_named = tls.sends_name || tls.trust.is_some();
-        tls.fixed = known.or((!is_named).then_some(b"")).map(|name| Arc::new(tls.identity_of(name)));
+        let known = known.or((!is_named).then_some(b"")).filter(|_| tls.named.is_none());
+        tls.fixed = known.map(|name| Arc::new(tls.identity_of(name, None)));
         Ok(tls)
     }
 
     /// Of which connections this request may use one.
     pub fn identity(&self, x: &Exchange) -> Arc<Identity> {
-        match (&self.fixed, &self.name) {
-            (Some(fixed), _) => fixed.clone(),
-            (None, Some(name)) => Arc::new(self.identity_of(&name.value(x))),
-            (None, None) => Arc::new(self.identity_of(&x.proxy_host)),
+        if let Some(fixed) = &self.fixed {
+            return fixed.clone();
         }
+        let files = self.named.as_ref().and_then(|named| named.files(x));
+        Arc::new(match &self.name {
+            Some(name) => self.identity_of(&name.value(x), files.as_ref()),
+            None => self.identity_of(&x.proxy_host, files.as_ref()),
+        })
     }
 
-    fn identity_of(&self, name: &[u8]) -> Identity {
+    fn identity_of(&self, name: &[u8], files: Option<&Files>) -> Identity {
         // Names that nobody looks at keep no connections apart.
         let name = if self.sends_name || self.trust.is_some() { without_port(name) } else { b"" };
-        Identity { settings: self.settings, name: name.into(), certificate: Box::default() }
+        let certificate = files.map(|files| [&files.certificate, &b"\0"[..], &files.key].concat());
+        let certificate = certificate.unwrap_or_default().into();
+        Identity { settings: self.settings, name: name.into(), certificate }
     }
 
     /// Shakes hands with the upstream at the other end of a connection.
@@ -115,7 +125,8 @@ impl ProxyTls {
         identity: Arc<Identity>,
         deadline: Instant,
     ) -> Result<Stream, Failure> {
-        let config = x.locals.at(self.peers).config(&self.client, peer, &identity);
+        let own = self.own(x).await?;
+        let config = x.locals.at(self.peers).config(&self.client, peer, &identity, own.as_deref());
         let name = match self.sent_name(&identity.name) {
             Ok(name) => name,
             Err(name) => {
@@ -136,6 +147,18 @@ impl ProxyTls {
                 Err(Failure::Timeout)
             }
         }
+    }
+
+    /// The certificate that this request's variables name.
+    async fn own(&self, x: &Exchange) -> Result<Option<Arc<Own>>, Failure> {
+        let Some((named, files)) = self.named.as_ref().and_then(|named| Some((named, named.files(x)?)))
+        else {
+            return Ok(None);
+        };
+        named.load(x, &files).await.map(Some).map_err(|message| {
+            x.log(Level::Error, format_args!("{message} while {HANDSHAKING}"));
+            Failure::Status(500)
+        })
     }
 
     /// What the upstream is told of whom it is asked for (RFC 6066, 3): names, and not addresses.
@@ -159,6 +182,14 @@ impl ProxyTls {
         }
     }
 }
+
+/// The directives about our certificate.
+const CERTIFICATE: [&str; 4] = [
+    "proxy_ssl_certificate",
+    "proxy_ssl_certificate_key",
+    "proxy_ssl_password_file",
+    "proxy_ssl_certificate_cache",
+];
 
 /// What goes on during a handshake, for the log.
 pub const HANDSHAKING: &str = "SSL handshaking to upstream";

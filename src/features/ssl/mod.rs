@@ -2,9 +2,11 @@
 //! makes of the directives what a server's handshakes need; the handshakes are the shard's.
 
 mod compile;
+mod named;
 mod variables;
 
 pub use compile::{argument, pair, passwords, read, revoke, suites, versions};
+pub use named::{Files, Named};
 
 use crate::conf::{Arity, Context, DirectiveSpec as D, Inherit};
 use crate::plan::feature::{Feature, no_end, nothing};

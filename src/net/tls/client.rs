@@ -38,6 +38,14 @@ pub struct Recipe {
     pub reuses: bool,
 }
 
+/// With what we say who we are, where that differs by request.
+pub struct Own {
+    /// The chain with its key.
+    pub pair: CertifiedKey,
+    /// A mark of both.
+    pub mark: Mark,
+}
+
 /// What handshakes with upstreams are made with.
 pub struct TlsClient {
     config: Arc<ClientConfig>,
@@ -87,30 +95,47 @@ struct Halves {
     old: Known,
 }
 
-type Known = AHashMap<(Arc<str>, Arc<Identity>), Arc<ClientConfig>>;
+type Known = AHashMap<(Arc<str>, Arc<Identity>), (Mark, Arc<ClientConfig>)>;
 
 impl Peers {
-    /// What a connection to the peer with this address is made with.
-    pub fn config(&self, client: &TlsClient, peer: &Arc<str>, identity: &Arc<Identity>) -> Arc<ClientConfig> {
+    /// What a connection to the peer with this address is made with; `own` instead of the settings' own
+    /// certificate, if any.
+    pub fn config(
+        &self,
+        client: &TlsClient,
+        peer: &Arc<str>,
+        identity: &Arc<Identity>,
+        own: Option<&Own>,
+    ) -> Arc<ClientConfig> {
         if !client.reuses {
-            return client.config.clone();
+            return own.map_or_else(|| client.config.clone(), |own| Arc::new(presenting(client, Some(own))));
         }
         let Halves { young, old } = &mut *self.0.borrow_mut();
         let key = (peer.clone(), identity.clone());
-        if let Some(known) = young.get(&key) {
+        let mark = own.map_or(Mark::default(), |own| own.mark);
+        if let Some((_, known)) = young.get(&key).filter(|(known, _)| *known == mark) {
             return known.clone();
         }
-        let config = old.remove(&key).unwrap_or_else(|| {
-            let mut config = (*client.config).clone();
+        let kept = old.remove(&key).filter(|(known, _)| *known == mark).map(|(_, config)| config);
+        let config = kept.unwrap_or_else(|| {
+            let mut config = presenting(client, own);
             config.resumption = Resumption::in_memory_sessions(SESSIONS_OF_PEER);
             Arc::new(config)
         });
         if young.len() >= PEERS_MAX / 2 {
             *old = std::mem::take(young);
         }
-        young.insert(key, config.clone());
+        young.insert(key, (mark, config.clone()));
         config
     }
+}
+
+fn presenting(client: &TlsClient, own: Option<&Own>) -> ClientConfig {
+    let mut config = (*client.config).clone();
+    if let Some(own) = own {
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(own.pair.clone()));
+    }
+    config
 }
 
 /// Whom a connection has to lead to.
