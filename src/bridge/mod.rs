@@ -7,5 +7,6 @@ pub mod errand;
 pub mod handover;
 pub mod lease;
 pub mod published;
+pub mod quota;
 pub mod window;
 pub mod zone;

@@ -3,6 +3,7 @@
 
 pub mod table;
 
+use super::quota::Book;
 use crate::base::clock;
 use std::sync::Arc;
 use std::time::Instant;
@@ -56,10 +57,11 @@ impl Zone {
     }
 }
 
-/// All zones of a configuration.
+/// All that the shards of a configuration count in.
 #[derive(Clone, Debug, Default)]
 pub struct Zones {
     list: Arc<[Arc<Zone>]>,
+    book: Option<Arc<Book>>,
 }
 
 impl Zones {
@@ -80,7 +82,18 @@ impl Zones {
                 None => Arc::new(Zone::new(spec.clone())),
             });
         }
-        Ok(Zones { list: list.into() })
+        Ok(Zones { list: list.into(), book: None })
+    }
+
+    /// The same with the accounts of quotas.
+    #[must_use]
+    pub fn with_book(self, book: Option<Arc<Book>>) -> Zones {
+        Zones { book, ..self }
+    }
+
+    /// The accounts of quotas, if there are quotas.
+    pub fn book(&self) -> Option<&Arc<Book>> {
+        self.book.as_ref()
     }
 
     /// The zone of this name.

@@ -2,6 +2,7 @@
 //! that it holds for as long as it lasts.
 
 use crate::bridge::lease::Leases;
+use crate::bridge::window::Window;
 use crate::bridge::zone::Zone;
 use crate::bridge::zone::table::Fingerprint;
 use std::cell::RefCell;
@@ -83,6 +84,9 @@ pub struct Left {
     pub reset_s: u64,
 }
 
+/// Quotas of a plan, at most: one for each kind of window.
+pub const QUOTAS_MAX: usize = Window::ALL.len();
+
 /// What a plan decided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PlanVerdict {
@@ -93,6 +97,10 @@ pub enum PlanVerdict {
     Concurrency,
     /// Too many requests in a short time.
     Rate,
+    /// Too many in a window of the calendar.
+    Quota,
+    /// Nobody knows how many came in a window of the calendar.
+    Unknown,
 }
 
 impl PlanVerdict {
@@ -102,6 +110,8 @@ impl PlanVerdict {
             PlanVerdict::Passed => "PASSED",
             PlanVerdict::Concurrency => "REJECTED_CONCURRENCY",
             PlanVerdict::Rate => "REJECTED_RATE",
+            PlanVerdict::Quota => "REJECTED_QUOTA",
+            PlanVerdict::Unknown => "REJECTED_UNKNOWN",
         }
     }
 }
@@ -117,6 +127,8 @@ pub struct PlanSaid {
     pub rate: Option<Left>,
     /// How many more may be under way.
     pub concurrency: Option<u64>,
+    /// What is left of each quota, in their order; nothing where that is not known.
+    pub quotas: [Option<Left>; QUOTAS_MAX],
     /// When to come back, seconds, for one that was refused.
     pub retry_after_s: Option<u64>,
     /// The answer has the fields that say so.

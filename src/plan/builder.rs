@@ -3,6 +3,7 @@
 
 use super::{LocationId, Origin, ServerTls, Worker};
 use crate::base::process_settings::Level;
+use crate::bridge::quota::StoreSpec;
 use crate::bridge::zone::ZoneSpec;
 use crate::conf::{Diagnostic, Directive, Files, Sources, Word};
 use crate::pipeline::caller;
@@ -40,6 +41,7 @@ pub struct Builder<'a> {
     pub(super) log_files: Vec<PathBuf>,
     pub(super) temp_folders: Vec<PathBuf>,
     pub(super) zones: Vec<ZoneSpec>,
+    pub(super) quota_store: Option<StoreSpec>,
     /// Places that Access gives a value in the open location.
     known_late: Vec<usize>,
     pub(super) locations: Vec<Arc<Settings>>,
@@ -91,6 +93,7 @@ impl<'a> Builder<'a> {
             log_files: Vec::new(),
             temp_folders: Vec::new(),
             zones: Vec::new(),
+            quota_store: None,
             known_late: Vec::new(),
             locations: Vec::new(),
             open: None,
@@ -425,6 +428,15 @@ impl<'a> Builder<'a> {
         } else {
             format!("{directive} \"{name}\" is already bound to key \"{key}\"")
         })
+    }
+
+    /// Asks for the counts of quotas to be kept there; a file's folder, and what `above` it has to be made
+    /// with it, are made by the master.
+    pub fn quota_store(&mut self, store: StoreSpec, above: Option<&Path>) {
+        if let StoreSpec::File(folder) = &store {
+            above.into_iter().chain([folder.as_path()]).for_each(|folder| self.temp_folder(folder));
+        }
+        self.quota_store = Some(store);
     }
 
     /// The zone of this name that was asked for.

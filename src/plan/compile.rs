@@ -76,6 +76,7 @@ pub fn compile(
         servers,
         locations: b.locations,
         zones: b.zones,
+        quota_store: b.quota_store,
         layout,
         workers: b.workers,
     })

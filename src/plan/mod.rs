@@ -12,6 +12,7 @@ pub mod routes;
 use crate::base::address::{Address, Listen};
 use crate::base::process_settings::ProcessSettings;
 use crate::bridge::published::Published;
+use crate::bridge::quota::StoreSpec;
 use crate::bridge::zone::ZoneSpec;
 use crate::conf::{Diagnostic, Sources};
 use crate::net::error_log::ErrorLog;
@@ -104,6 +105,8 @@ pub struct Plan {
     pub locations: Vec<Arc<Settings>>,
     /// What all shards count in.
     pub zones: Vec<ZoneSpec>,
+    /// Where the counts of quotas are kept, if there are quotas.
+    pub quota_store: Option<StoreSpec>,
     /// The features' per-shard states.
     pub layout: Layout,
     /// What the control plane does for it.

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use super::{cpu, logs};
 use crate::base::address::{Address, Listen};
 use crate::base::process_settings::Level;
+use crate::bridge::quota::Book;
 use crate::bridge::zone::Zones;
 use crate::control::Control;
 use crate::net::error_log::ErrorLog;
 use crate::net::sockets::{ListenSockets, Logs, Sockets};
 use crate::plan::Plan;
+use crate::remote::quota::Keeper;
 use crate::shard::Shards;
 
 /// How often a drain is looked at. A shard says that it has finished by ending; at 100 looks a
@@ -22,6 +24,9 @@ pub const DRAIN_LOOK: Duration = Duration::from_millis(10);
 
 /// How long shards may take to write their buffered logs out when they are told to stop.
 const STOP_WAIT: Duration = Duration::from_secs(1);
+
+/// The accounts of quotas, and their keeper where they have none yet.
+type Kept = (Option<Arc<Book>>, Option<Keeper>);
 
 /// The shards, if they were started, the logs they write to, and the zones they count in.
 #[derive(Default)]
@@ -55,14 +60,22 @@ impl Engine {
         let error_log = logs::error_log(&settings, &logs);
         let pins = cpu::pins(&settings, shards);
         let zones = self.zones.renewed(&plan.zones)?;
-        if !plan.workers.is_empty() {
+        let (book, keeper) = self.book(&plan, &error_log)?;
+        let zones = zones.with_book(book);
+        if !plan.workers.is_empty() || keeper.is_some() {
             let control = match self.control.take() {
                 Some(running) => running,
                 None => {
                     Control::start().map_err(|error| format!("could not start the control plane: {error}"))?
                 }
             };
-            self.control.insert(control).take_up(&plan, &error_log);
+            let control = self.control.insert(control);
+            if !plan.workers.is_empty() {
+                control.take_up(&plan, &error_log);
+            }
+            if let Some(keeper) = keeper {
+                control.keep(keeper, &error_log);
+            }
         }
         let in_force = Arc::downgrade(&plan);
         match &mut self.shards {
@@ -89,6 +102,17 @@ impl Engine {
         log!(log, Notice, "certificates of {servers} server(s) renewed, {} file(s) changed", files.len());
     }
 
+    /// The accounts of a plan's quotas: those that are there, if they are kept at the same place, or else
+    /// what is kept there, with its keeper.
+    fn book(&self, plan: &Plan, log: &ErrorLog) -> Result<Kept, String> {
+        let Some(store) = &plan.quota_store else { return Ok((None, None)) };
+        if let Some(book) = self.zones.book().filter(|book| book.store == *store) {
+            return Ok((Some(book.clone()), None));
+        }
+        let (book, keeper) = Keeper::open(store, log)?;
+        Ok((Some(book), Some(keeper)))
+    }
+
     /// True once a configuration was taken up.
     pub fn is_running(&self) -> bool {
         self.shards.is_some()
@@ -111,7 +135,18 @@ impl Engine {
 
     /// True when nothing runs (any more).
     pub fn finished(&mut self) -> bool {
-        self.shards.as_mut().is_none_or(|shards| shards.finished())
+        let finished = self.shards.as_mut().is_none_or(|shards| shards.finished());
+        if finished {
+            self.end_control();
+        }
+        finished
+    }
+
+    /// The last counts are kept; the process ends next.
+    fn end_control(&mut self) {
+        if let Some(control) = self.control.take() {
+            control.end();
+        }
     }
 
     /// Ends everything now, except that the logs' buffers are written out. The process has to end
@@ -124,6 +159,7 @@ impl Engine {
         while !self.finished() && Instant::now() < until {
             std::thread::sleep(DRAIN_LOOK);
         }
+        self.end_control();
     }
 }
 

@@ -211,3 +211,38 @@ fn a_reload_keeps_the_counts() {
     eventually("the new plan", || server.get("/a/f").status() == 200);
     assert_eq!(server.get("/a/f").status(), 429);
 }
+
+#[test]
+fn a_quota_holds_for_a_window_of_the_calendar() {
+    if !only_octroi(ONLY) {
+        return;
+    }
+    let server = with_plans("plan free { quota 3/year; quota 100/month; } plan_default free;").start();
+    let told = || {
+        let answer = server.get("/a/f");
+        assert_eq!(
+            answer.get("RateLimit-Policy"),
+            Some("\"month\";q=100;w=2592000, \"year\";q=3;w=31536000")
+        );
+        let text = answer.get("RateLimit").unwrap().to_owned();
+        let left = |name: &str| {
+            let item = text.split(", ").find(|item| item.contains(name)).unwrap();
+            let number = |name: &str| {
+                let value = item.split(';').find_map(|word| word.strip_prefix(name)).unwrap();
+                value.parse::<u64>().unwrap()
+            };
+            (number("r="), number("t="))
+        };
+        (answer.status(), left("month"), left("year"), answer.get("Retry-After").map(str::to_owned))
+    };
+    for n in 1..=3 {
+        let (status, month, year, _) = told();
+        assert_eq!((status, month.0, year.0), (200, 100 - n, 3 - n));
+        assert!(month.1 <= 31 * 86_400 && year.1 <= 366 * 86_400 && month.1 <= year.1, "{month:?} {year:?}");
+    }
+    let (status, month, year, wait) = told();
+    // What one quota refuses, the other one does not count.
+    assert_eq!((status, month.0, year.0), (429, 97, 0));
+    assert!(wait.unwrap().parse::<u64>().unwrap().abs_diff(year.1) <= 1);
+    server.wait_log("limiting requests by a quota of plan \"free\", client: 127.0.0.1, ");
+}

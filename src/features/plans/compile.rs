@@ -1,5 +1,6 @@
 //! From `plan` blocks to what a request is weighed with.
 
+use super::quota::{self, Quota, Quotas};
 use super::told;
 use crate::bridge::bucket::BURST_MAX;
 use crate::bridge::lease::{LEASE_RATE_MIN, Leases};
@@ -27,6 +28,8 @@ pub(super) struct Plans {
     list: Vec<Option<Plan>>,
     /// The number of the one for who has none.
     default: Option<u16>,
+    /// What their quotas have in common.
+    quotas: Option<Quotas>,
 }
 
 /// What a kind of caller may do.
@@ -35,6 +38,8 @@ pub(super) struct Plan {
     pub(super) rate: Option<Rate>,
     /// Requests under way at once.
     pub(super) concurrency: Option<u64>,
+    /// Requests in windows of the calendar, the shortest first.
+    pub(super) quotas: Vec<Quota>,
     /// The value of `RateLimit-Policy`.
     pub(super) policy: Box<[u8]>,
     /// Where callers are counted that are known.
@@ -79,6 +84,11 @@ impl Plans {
     pub(super) fn for_others(&self) -> Option<u16> {
         self.default
     }
+
+    /// What their quotas have in common, if there are any.
+    pub(super) fn quotas(&self) -> Option<Quotas> {
+        self.quotas
+    }
 }
 
 pub(super) fn http(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
@@ -97,6 +107,8 @@ pub(super) fn http(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnos
             _ => return Err(scope.error(block, format!("duplicate plan \"{}\"", plan.name))),
         }
     }
+    let has_quotas = plans.list.iter().flatten().any(|plan| !plan.quotas.is_empty());
+    plans.quotas = quota::of_all(scope, has_quotas, b)?;
     let default = scope.one("plan_default").and_then(|line| number(line, b));
     plans.default = default.and_then(|number| u16::try_from(number).ok());
     let names = b.store::<PlanNames>().all();
@@ -141,6 +153,7 @@ fn plan(scope: &Scope<'_>, block: &Directive, b: &mut Builder<'_>) -> Result<Pla
         name: name.text.as_str().into(),
         rate,
         concurrency,
+        quotas: quota::of_plan(scope, &name.text, block, b)?,
         policy: Box::default(),
         known: Tables::default(),
         strangers: Tables::default(),
@@ -192,7 +205,7 @@ fn concurrency(scope: &Scope<'_>, line: &Directive) -> Result<u64, Diagnostic> {
         .ok_or_else(|| scope.error_at(line, word, format!("invalid number \"{}\"", word.text)))
 }
 
-/// Asks for the tables of a plan. Their names are none that a `zone=` can have, which end at a colon.
+/// Asks for the tables of a plan.
 fn tables(
     plan: &Plan,
     whose: &str,
@@ -200,19 +213,34 @@ fn tables(
     block: &Directive,
     b: &mut Builder<'_>,
 ) -> Result<Tables, Diagnostic> {
-    let mut table = |what: &str, kind: ZoneKind, leased: Option<(u64, u64)>| {
-        let name = format!("plan:{}:{what}{whose}", plan.name);
-        let spec = ZoneSpec { name, kind, size: TABLE_BYTES, key: "caller".to_owned() };
-        b.zone(spec.clone(), "plan").map_err(|message| scope.error(block, message))?;
-        Ok(b.reserve(move |facts| {
-            let zone = facts.zones.find(&spec.name).cloned();
-            let zone = zone.unwrap_or_else(|| Arc::new(Zone::new(spec.clone())));
-            let leases = leased.and_then(|(rate, burst)| Leases::new(rate, burst, facts.shards));
-            Rc::new(ZoneHere { zone, leases: leases.map(RefCell::new) })
-        }))
+    let mut table = |what: &str, kind, leased| {
+        table(&plan.name, &format!("{what}{whose}"), kind, leased, scope, block, b)
     };
     let leased = plan.rate.as_ref().map(|rate| (rate.per_second, rate.burst));
     let rate = leased.map(|leased| table("rate", ZoneKind::Rate, Some(leased))).transpose()?;
-    let concurrency = plan.concurrency.map(|_| table("concurrency", ZoneKind::Count, None)).transpose()?;
+    let concurrency =
+        plan.concurrency.map(|_| table("concurrency", ZoneKind::Count, None)).transpose()?;
     Ok(Tables { rate, concurrency })
+}
+
+/// Asks for a table, of which shards may lease at a rate with a burst. Its name is none that a `zone=` can
+/// have, which ends at a colon.
+pub(super) fn table(
+    plan: &str,
+    what: &str,
+    kind: ZoneKind,
+    leased: Option<(u64, u64)>,
+    scope: &Scope<'_>,
+    block: &Directive,
+    b: &mut Builder<'_>,
+) -> Result<Slot<Rc<ZoneHere>>, Diagnostic> {
+    let name = format!("plan:{plan}:{what}");
+    let spec = ZoneSpec { name, kind, size: TABLE_BYTES, key: "caller".to_owned() };
+    b.zone(spec.clone(), "plan").map_err(|message| scope.error(block, message))?;
+    Ok(b.reserve(move |facts| {
+        let zone = facts.zones.find(&spec.name).cloned();
+        let zone = zone.unwrap_or_else(|| Arc::new(Zone::new(spec.clone())));
+        let leases = leased.and_then(|(rate, burst)| Leases::new(rate, burst, facts.shards));
+        Rc::new(ZoneHere { zone, leases: leases.map(RefCell::new) })
+    }))
 }

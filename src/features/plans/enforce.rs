@@ -1,6 +1,7 @@
 //! The step that weighs a request by the plan of its caller.
 
 use super::compile::{self, Plan, Plans, Rate, Tables};
+use super::quota::{self, Quotas};
 use super::told::Told;
 use crate::base::process_settings::Level;
 use crate::bridge::bucket::Level as Bucket;
@@ -17,6 +18,9 @@ use std::sync::Arc;
 
 /// The status of what exceeds a plan (RFC 6585, 4).
 const TOO_MANY_REQUESTS: u16 = 429;
+
+/// The status of what nobody knows to be within its quota.
+const UNAVAILABLE: u16 = 503;
 
 /// Seconds after which a caller may try again that has too many requests under way: nobody knows when
 /// one of them will end.
@@ -67,7 +71,7 @@ impl QuickStep for EnforcePlan {
         key.clear();
         let whose = write_key(x, &mut key);
         let mut said = PlanSaid { plan: Some(number), ..PlanSaid::default() };
-        weigh(plan, whose, &key, x, &mut said);
+        weigh(plan, self.0.quotas(), whose, &key, x, &mut said);
         key.clear();
         x.scratch = key;
         x.limits.plan = said;
@@ -75,7 +79,8 @@ impl QuickStep for EnforcePlan {
             return Flow::Next;
         }
         super::told::tell(plan, x);
-        Flow::Answer(Answer::Status(TOO_MANY_REQUESTS))
+        let is_known = said.verdict != PlanVerdict::Unknown;
+        Flow::Answer(Answer::Status(if is_known { TOO_MANY_REQUESTS } else { UNAVAILABLE }))
     }
 }
 
@@ -114,7 +119,14 @@ pub(super) fn write_key(x: &Exchange, key: &mut Vec<u8>) -> Whose {
 }
 
 /// Weighs a request, and counts it where it is let in. One that is refused counts nowhere.
-fn weigh(plan: &Plan, whose: Whose, key: &[u8], x: &mut Exchange, said: &mut PlanSaid) {
+fn weigh(
+    plan: &Plan,
+    quotas: Option<Quotas>,
+    whose: Whose,
+    key: &[u8],
+    x: &mut Exchange,
+    said: &mut PlanSaid,
+) {
     let tables = tables(plan, whose);
     let locals = x.locals.clone();
     let mut held = None;
@@ -152,11 +164,27 @@ fn weigh(plan: &Plan, whose: Whose, key: &[u8], x: &mut Exchange, said: &mut Pla
             return;
         }
     }
+    if let (Some(quotas), false) = (quotas, plan.quotas.is_empty())
+        && !quota::take(plan, quotas, whose, key, x, said)
+    {
+        // While the store is away that is said once, by who keeps the counts.
+        if said.verdict == PlanVerdict::Quota {
+            x.log(Level::Error, format_args!("limiting requests by a quota of plan \"{}\"", plan.name));
+        }
+        return;
+    }
     x.limits.held.extend(held);
 }
 
 /// What is left for a request that is not counted.
-pub(super) fn look(plan: &Plan, whose: Whose, key: &[u8], x: &Exchange, said: &mut PlanSaid) {
+pub(super) fn look(
+    plan: &Plan,
+    quotas: Option<Quotas>,
+    whose: Whose,
+    key: &[u8],
+    x: &Exchange,
+    said: &mut PlanSaid,
+) {
     let tables = tables(plan, whose);
     if let (Some(max), Some(slot)) = (plan.concurrency, tables.concurrency) {
         let table = &x.locals.at(slot).zone.table;
@@ -169,6 +197,11 @@ pub(super) fn look(plan: &Plan, whose: Whose, key: &[u8], x: &Exchange, said: &m
         let excess = Bucket::with_one_more(word, here.zone.now_ms(), rate.per_second).excess;
         let left = if excess <= rate.excess_max { (rate.excess_max - excess) / 1000 + 1 } else { 0 };
         said.rate = Some(rate.left(left, excess));
+    }
+    if let (Some(quotas), false) = (quotas, plan.quotas.is_empty()) {
+        quota::look(plan, quotas, whose, key, x, said);
+        // It is not this request that is refused.
+        (said.verdict, said.retry_after_s) = (PlanVerdict::Passed, None);
     }
 }
 

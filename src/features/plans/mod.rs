@@ -3,6 +3,7 @@
 
 mod compile;
 mod enforce;
+mod quota;
 mod told;
 mod variables;
 
@@ -42,6 +43,33 @@ pub const PLANS: Feature = Feature {
             "number",
             "",
             "How many requests of a caller may be under way at once.",
+        )
+        .inherit(Inherit::Never),
+        D::new(
+            "quota",
+            Context::PLAN,
+            Arity::Exactly(1),
+            "number/minute | hour | day | week | month | year",
+            "",
+            "How many requests of a caller may come in each of these windows of the calendar, in UTC; weeks begin on Mondays. One quota for each kind of window.",
+        )
+        .inherit(Inherit::NeverMany),
+        D::new(
+            "quota_store",
+            Context::HTTP,
+            Arity::Exactly(1),
+            "file:folder",
+            "file:/var/lib/octroi/quota",
+            "Where the counts of quotas are kept, for callers that are known. In a folder of this host they survive reloads and restarts; of a process that is killed the last second at most is lost. The folder is made by the master. Without this directive, and with another prefix than Debian's, it is quota below that.",
+        )
+        .inherit(Inherit::Never),
+        D::new(
+            "quota_failure",
+            Context::HTTP,
+            Arity::Exactly(1),
+            "open | closed",
+            "open",
+            "What becomes of requests while nobody knows what is left of their quota: they pass, or are answered with 503.",
         )
         .inherit(Inherit::Never),
         D::new(
@@ -100,6 +128,20 @@ mod tests {
             ("plan a { rate 5r/s; rate 6r/s; }", "\"rate\" directive is duplicate"),
             ("plan a { concurrency 0; }", "invalid number \"0\""),
             ("plan a { concurrency x; }", "invalid number \"x\""),
+            ("plan a { quota 5/day; quota 50/month; quota 1/minute; quota 2/hour; quota 9/week; quota 99/year; }", "no error"),
+            ("plan a { quota 5/day; quota 50/day; }", "duplicate quota for each day"),
+            ("plan a { quota 0/day; }", "invalid quota \"0/day\""),
+            ("plan a { quota 5; }", "invalid quota \"5\""),
+            ("plan a { quota 5/fortnight; }", "invalid quota \"5/fortnight\""),
+            ("plan a { quota 68719476736/day; }", "invalid quota \"68719476736/day\""),
+            (
+                "plan a { quota 5/second; }",
+                "invalid quota \"5/second\": what may come in a second is a \"rate\"",
+            ),
+            ("quota_store file:/q; quota_failure closed;", "no error"),
+            ("quota_store file:;", "invalid quota store \"file:\""),
+            ("quota_store /q;", "invalid quota store \"/q\""),
+            ("quota_failure maybe;", "invalid value \"maybe\""),
             ("plan a { } plan a { }", "duplicate plan \"a\""),
             ("plan 'a b' { }", "invalid plan name \"a b\""),
             ("plan a { } plan_default b;", "unknown plan \"b\""),

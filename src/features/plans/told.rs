@@ -34,7 +34,7 @@ impl HeaderFilter for Told {
         key.clear();
         let whose = enforce::write_key(x, &mut key);
         let mut said = PlanSaid::default();
-        enforce::look(plan, whose, &key, x, &mut said);
+        enforce::look(plan, self.0.quotas(), whose, &key, x, &mut said);
         key.clear();
         x.scratch = key;
         write(plan, &said, x);
@@ -54,7 +54,9 @@ fn write(plan: &Plan, said: &PlanSaid, x: &mut Exchange) {
         return;
     }
     fields.push(POLICY, &plan.policy);
-    fields.push_with(LIMIT, |out| limits(plan, said, out));
+    if said.rate.is_some() || said.concurrency.is_some() || said.quotas.iter().any(Option::is_some) {
+        fields.push_with(LIMIT, |out| limits(plan, said, out));
+    }
     if let Some(seconds) = said.retry_after_s {
         fields.push_with(RETRY_AFTER, |out| number(out, seconds));
     }
@@ -73,6 +75,11 @@ pub(super) fn policy(plan: &Plan) -> Vec<u8> {
         parameter(&mut out, "q", most);
         out.extend_from_slice(b";qu=\"concurrent-requests\"");
     }
+    for quota in &plan.quotas {
+        item(&mut out, 0, quota.window.name());
+        parameter(&mut out, "q", quota.limit);
+        parameter(&mut out, "w", quota.window.length_s());
+    }
     out
 }
 
@@ -87,6 +94,12 @@ fn limits(plan: &Plan, said: &PlanSaid, out: &mut Vec<u8>) {
     if let (Some(_), Some(left)) = (plan.concurrency, said.concurrency) {
         item(out, begin, "concurrency");
         parameter(out, "r", left);
+    }
+    for (quota, left) in plan.quotas.iter().zip(&said.quotas) {
+        let Some(left) = left else { continue };
+        item(out, begin, quota.window.name());
+        parameter(out, "r", left.requests);
+        parameter(out, "t", left.reset_s);
     }
 }
 

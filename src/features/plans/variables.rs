@@ -3,6 +3,7 @@
 use super::compile::{Plan, Plans};
 use super::enforce;
 use crate::pipeline::exchange::Exchange;
+use crate::pipeline::limits::Left;
 use crate::pipeline::variable::VariableSpec;
 use std::io::Write;
 use std::sync::Arc;
@@ -42,7 +43,7 @@ pub(super) const VARIABLES: &[VariableSpec] = &[
             }
             said.plan.is_some()
         },
-        doc: "What enforce_plan made of the request: PASSED, REJECTED_RATE or REJECTED_CONCURRENCY.",
+        doc: "What enforce_plan made of the request: PASSED, REJECTED_RATE, REJECTED_CONCURRENCY, REJECTED_QUOTA, or REJECTED_UNKNOWN under quota_failure closed.",
     },
     VariableSpec {
         name: "plan_rate_remaining",
@@ -56,6 +57,18 @@ pub(super) const VARIABLES: &[VariableSpec] = &[
         eval: |x, _, out| number(x.limits.plan.concurrency, out),
         doc: "How many requests more the plan lets be under way, as RateLimit tells it.",
     },
+    VariableSpec {
+        name: "plan_quota_remaining",
+        family: false,
+        eval: |x, _, out| number(tightest(x).map(|left| left.requests), out),
+        doc: "How many requests more the quota of the plan lets in of which the least is left.",
+    },
+    VariableSpec {
+        name: "plan_quota_reset",
+        family: false,
+        eval: |x, _, out| number(tightest(x).map(|left| left.reset_s), out),
+        doc: "How many seconds it is until that quota begins anew.",
+    },
 ];
 
 /// The plan that holds for the caller; also where it is not enforced.
@@ -65,6 +78,11 @@ fn plan(x: &Exchange) -> Option<&Plan> {
         Some(number) => plans.at(number),
         None => enforce::plan_of(plans, x).map(|(_, plan)| plan),
     }
+}
+
+/// The quota of which the least is left; of equal ones that which begins anew last.
+fn tightest(x: &Exchange) -> Option<&Left> {
+    x.limits.plan.quotas.iter().flatten().min_by_key(|left| (left.requests, u64::MAX - left.reset_s))
 }
 
 fn number(number: Option<u64>, out: &mut Vec<u8>) -> bool {
