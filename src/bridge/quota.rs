@@ -5,7 +5,7 @@
 //! word, and no more than the quota passes. Where hosts count together, each takes leases from what is
 //! left for all of them, ahead of its requests. Until the first lease of a window is there, and while the
 //! next one is under way, up to half a lease passes ahead of it and is told with it: so no request waits,
-//! and two hosts together stay within one lease of the quota. While much is left, more may pass ahead.
+//! and two hosts together stay within one lease of the quota.
 
 use super::window::{Span, Window};
 use ahash::{AHashMap, RandomState};
@@ -35,14 +35,11 @@ const CHANGED_MAX: usize = 64 * 1024;
 const LEASE_MAX: u64 = 1000;
 
 /// Leases in a quota, unless that makes them larger than [`LEASE_MAX`] or smaller than two.
-const LEASES_IN_QUOTA: u64 = 20;
+const LEASES_IN_QUOTA: u64 = 10;
 
-/// The share of what was left a moment ago that a host may let pass ahead of its next lease: eight hosts
-/// that all do so at once use up what is left, and no more.
-const AHEAD_SHARE: u64 = 8;
-
-/// How long an answer of the store is fresh enough for that, seconds.
-const FRESH_S: u64 = 2;
+/// How long after the store said that nothing is left it is asked again, seconds: other hosts give back
+/// what they do not use.
+const ASK_AGAIN_S: u64 = 2;
 
 /// Where counts are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -358,8 +355,7 @@ impl Account {
             self.limit.store(limit, Relaxed);
         }
         let half = lease_of(limit) / 2;
-        let answered_s = self.answered_s.load(Relaxed);
-        let is_fresh = unix_s < answered_s.saturating_add(FRESH_S);
+        let is_fresh = unix_s < self.answered_s.load(Relaxed).saturating_add(ASK_AGAIN_S);
         loop {
             let before = self.used.load(SeqCst);
             let (number, used) = current(before, span.number);
@@ -372,11 +368,9 @@ impl Account {
                 Health::Away if on_failure == OnFailure::Open => limit,
                 Health::Away => 0,
                 _ if is_spent => 0,
-                _ if known == number && is_fresh => half.max(unleased / AHEAD_SHARE),
                 _ => half,
             };
             let most = leased.saturating_add(ahead).min(limit);
-            // A spent one is asked about again from time to time: other hosts give back what they do not use.
             let wants = if is_spent { !is_fresh } else { used + half >= leased };
             if used >= most {
                 let verdict = match health {

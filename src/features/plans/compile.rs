@@ -218,8 +218,7 @@ fn tables(
     };
     let leased = plan.rate.as_ref().map(|rate| (rate.per_second, rate.burst));
     let rate = leased.map(|leased| table("rate", ZoneKind::Rate, Some(leased))).transpose()?;
-    let concurrency =
-        plan.concurrency.map(|_| table("concurrency", ZoneKind::Count, None)).transpose()?;
+    let concurrency = plan.concurrency.map(|_| table("concurrency", ZoneKind::Count, None)).transpose()?;
     Ok(Tables { rate, concurrency })
 }
 

@@ -128,7 +128,10 @@ mod tests {
             ("plan a { rate 5r/s; rate 6r/s; }", "\"rate\" directive is duplicate"),
             ("plan a { concurrency 0; }", "invalid number \"0\""),
             ("plan a { concurrency x; }", "invalid number \"x\""),
-            ("plan a { quota 5/day; quota 50/month; quota 1/minute; quota 2/hour; quota 9/week; quota 99/year; }", "no error"),
+            (
+                "plan a { quota 5/day; quota 50/month; quota 1/minute; quota 2/hour; quota 9/week; quota 99/year; }",
+                "no error",
+            ),
             ("plan a { quota 5/day; quota 50/day; }", "duplicate quota for each day"),
             ("plan a { quota 0/day; }", "invalid quota \"0/day\""),
             ("plan a { quota 5; }", "invalid quota \"5\""),

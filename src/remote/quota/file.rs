@@ -104,8 +104,7 @@ impl CountsFile {
         } else {
             self.follow(book, unix_s)?;
         }
-        let accounts =
-            if self.writes_all || is_last { book.all() } else { book.take_changed(usize::MAX) };
+        let accounts = if self.writes_all || is_last { book.all() } else { book.take_changed(usize::MAX) };
         self.append(&accounts, unix_s)?;
         if self.known > COMPACT_MIN.max(self.compacted.saturating_mul(COMPACT_GROWTH)) {
             self.compact(book, unix_s)?;
