@@ -66,7 +66,9 @@ fn what_has_changed_waits_for_the_keeper_once() {
     // More than the queue holds: all are looked through.
     let many: Vec<_> =
         (0..CHANGED_MAX + 9).map(|n| book.account(Window::Day, &n.to_le_bytes()).unwrap()).collect();
-    many.iter().for_each(|account| drop(book.count(account, &asked, NOON)));
+    for account in &many {
+        book.count(account, &asked, NOON);
+    }
     assert_eq!(book.take_changed(9).len(), many.len() + 2);
     assert_eq!(book.take_changed(9).len(), 0);
 }
@@ -179,8 +181,7 @@ proptest! {
         }
         // Now everybody asks until nothing is left.
         for _ in 0..limit {
-            for host in 0..hosts {
-                let (book, account) = &all[host];
+            for (host, (book, account)) in all.iter().enumerate() {
                 while let Verdict::Passed(_) = book.count(account, &asked, NOON) {
                     passed += 1;
                 }

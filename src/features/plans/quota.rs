@@ -43,10 +43,13 @@ pub(super) struct Quotas {
     pub(super) accounts: Slot<Accounts>,
 }
 
+/// The accounts of one caller, by their kinds of window.
+type OfCaller = [Option<Arc<Account>>; QUOTAS_MAX];
+
 /// The book's accounts as a shard knows them.
 pub(super) struct Accounts {
     book: Option<Arc<Book>>,
-    remembered: RefCell<AHashMap<Box<[u8]>, [Option<Arc<Account>>; QUOTAS_MAX]>>,
+    remembered: RefCell<AHashMap<Box<[u8]>, OfCaller>>,
     /// The window of each kind that it is now.
     spans: Cell<[Span; QUOTAS_MAX]>,
 }
