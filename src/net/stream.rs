@@ -345,6 +345,11 @@ impl Stream {
         }
     }
 
+    /// Sets the sizes of its buffers.
+    pub fn set_buffers(&self, sizes: BufferSizes) {
+        sizes.set(self.fd());
+    }
+
     /// Sets SO_KEEPALIVE.
     pub fn set_keepalive(&self) {
         let _ = sockopt::set_socket_keepalive(self.fd(), true);
@@ -460,6 +465,44 @@ impl Bound {
         rustix::net::bind(&socket, &from).map_err(|error| ("bind()", error.into()))?;
         Ok(Bound(socket))
     }
+
+    /// A socket whose address the kernel chooses when it is connected to `peer`.
+    ///
+    /// # Errors
+    /// The call that failed, and the kernel's socket(2) errors.
+    pub fn anywhere(peer: SocketAddr) -> Result<Bound, BindFailure> {
+        let family = if peer.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None);
+        socket.map(Bound).map_err(|error| ("socket()", error.into()))
+    }
+
+    /// Sets the sizes of its buffers. Before it is connected, as TCP tells the peer then how large its
+    /// window can become (RFC 7323, 2.2).
+    pub fn set_buffers(&self, sizes: BufferSizes) {
+        sizes.set(self.0.as_fd());
+    }
+}
+
+/// What the kernel buffers of a connection, bytes; none leaves it to the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BufferSizes {
+    /// What came and was not read (SO_RCVBUF).
+    pub receive: Option<u32>,
+    /// What was written and not acknowledged (SO_SNDBUF).
+    pub send: Option<u32>,
+}
+
+impl BufferSizes {
+    /// The kernel takes what it allows; it refuses none of an open socket.
+    fn set(self, socket: BorrowedFd<'_>) {
+        if let Some(bytes) = self.receive {
+            let _ = sockopt::set_socket_recv_buffer_size(socket, bytes as usize);
+        }
+        if let Some(bytes) = self.send {
+            let _ = sockopt::set_socket_send_buffer_size(socket, bytes as usize);
+        }
+    }
 }
 
 /// Switches an option of a socket on.
@@ -503,5 +546,23 @@ unsafe impl IoBuf for Filled {
 
     fn bytes_init(&self) -> usize {
         self.0.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn buffers_have_their_sizes_before_the_connection() {
+        let bound = Bound::anywhere("127.0.0.1:1".parse().unwrap()).unwrap();
+        let before = sockopt::socket_recv_buffer_size(&bound.0).unwrap();
+        bound.set_buffers(BufferSizes { receive: None, send: Some(16 << 10) });
+        assert_eq!(sockopt::socket_recv_buffer_size(&bound.0).unwrap(), before);
+        bound.set_buffers(BufferSizes { receive: Some(32 << 10), send: None });
+        // The kernel doubles what it is told (socket(7)).
+        assert_eq!(sockopt::socket_recv_buffer_size(&bound.0).unwrap(), 64 << 10);
+        assert_eq!(sockopt::socket_send_buffer_size(&bound.0).unwrap(), 32 << 10);
     }
 }

@@ -135,10 +135,13 @@ fn peers() -> (String, std::thread::JoinHandle<Vec<String>>) {
 fn connections_come_from_an_address() {
     let (address, thread) = peers();
     let conf = "server { listen 127.0.0.1:%%PORT%%; proxy_bind 127.0.0.2; proxy_socket_keepalive on;
+        %%BUFFERS%%
         location / { proxy_pass http://%%UP%%; }
         location /off { proxy_bind off; proxy_pass http://%%UP%%; }
         location /variable { proxy_bind $arg_from; proxy_pass http://%%UP%%; } }";
-    let server = Setup::http(conf).put("UP", address).start();
+    let buffers = "proxy_socket_rcvbuf 32k; proxy_socket_sndbuf 32k;";
+    let buffers = if since("1.31.3", "proxy_socket_rcvbuf") { buffers } else { "" };
+    let server = Setup::http(conf).put("UP", address).put("BUFFERS", buffers).start();
     for target in ["/", "/off", "/variable?from=127.0.0.3", "/variable?from=nonsense", "/variable", "/last"] {
         assert_eq!(server.get(target).status(), 200, "{target}");
     }
@@ -368,6 +371,7 @@ fn bodies_are_written_to_files() {
     let conf = "server { listen 127.0.0.1:%%PORT%%; proxy_pass_request_body off; proxy_set_header X-File $request_body_file;
         proxy_set_header Content-Length ''; client_body_temp_path bodies;
         location / { proxy_pass http://%%UP%%; client_body_in_file_only on; }
+        location /levels { proxy_pass http://%%UP%%; client_body_in_file_only on; client_body_temp_path levels 1 2; }
         location /clean { proxy_pass http://%%UP%%; client_body_in_file_only clean; client_body_in_single_buffer on; } }";
     let server = Server::before(&up, conf);
     let post = |target: &str| {
@@ -378,6 +382,11 @@ fn bodies_are_written_to_files() {
         up.last().get("x-file").expect("a file").to_owned()
     };
     assert_eq!(std::fs::read_to_string(post("/")).unwrap(), "hello");
+    let levelled = post("/levels");
+    assert_eq!(std::fs::read_to_string(&levelled).unwrap(), "hello");
+    let name = levelled.rsplit('/').next().unwrap();
+    let (last, before) = (&name[name.len() - 1..], &name[name.len() - 3..name.len() - 1]);
+    assert!(levelled.ends_with(&format!("/levels/{last}/{before}/{name}")), "{levelled}");
     let removed = post("/clean");
     eventually("the file is removed", || !std::path::Path::new(&removed).exists());
     assert_eq!((server.get("/").status(), up.last().get("x-file")), (200, None));

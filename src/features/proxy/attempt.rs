@@ -7,7 +7,7 @@ use super::request::{self, Outgoing, Resolved};
 use super::retry::Failure;
 use super::settings::{ProxySettings, ProxyStep, Target};
 use super::tls::HANDSHAKING;
-use super::{answer, hints};
+use super::{answer, bind, hints};
 use crate::base::address::Address;
 use crate::base::buffer::Buffer;
 use crate::base::clock;
@@ -281,12 +281,10 @@ impl Call<'_> {
     async fn connect(&mut self, x: &mut Exchange, peer: usize) -> Result<Kept, Failure> {
         let deadline = clock::now() + self.settings.connect_timeout;
         let address = &self.members.group.peers[peer].address;
-        let bound = match &self.settings.bind {
+        let bound = match address {
             // No other server could be reached from there either.
-            Some(bind) if matches!(address, Address::Ip(_)) => {
-                bind.socket(x).map_err(|()| Failure::Status(500))?
-            }
-            _ => None,
+            Address::Ip(ip) => bind::socket(self.settings, x, *ip).map_err(|()| Failure::Status(500))?,
+            Address::Unix(_) => None,
         };
         let connected = match address {
             Address::Ip(ip) if let Some(bound) = bound => {
@@ -298,6 +296,9 @@ impl Call<'_> {
         match connected {
             Ok(Ok(stream)) => {
                 stream.set_nodelay();
+                if matches!(address, Address::Unix(_)) {
+                    stream.set_buffers(self.settings.socket_buffers);
+                }
                 if self.settings.socket_keepalive {
                     stream.set_keepalive();
                 }

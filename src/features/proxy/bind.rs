@@ -1,9 +1,10 @@
 //! `proxy_bind`: the address that connections to upstreams come from.
 
+use super::settings::ProxySettings;
 use crate::base::process_settings::Level;
 use crate::conf::{Diagnostic, Scope};
 use crate::net::error_log::OsError;
-use crate::net::stream::Bound;
+use crate::net::stream::{Bound, BufferSizes};
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::template::Template;
 use crate::plan::builder::Builder;
@@ -21,6 +22,31 @@ enum From {
     Fixed(SocketAddr),
     /// One made of variables.
     Variable(Template),
+}
+
+/// A socket made ready before it is connected to `peer`, where `proxy_bind` or the sizes of its buffers
+/// ask for that; `None` where nothing does.
+///
+/// # Errors
+/// It cannot be had, which is logged.
+pub fn socket(settings: &ProxySettings, x: &Exchange, peer: SocketAddr) -> Result<Option<Bound>, ()> {
+    let bound = match &settings.bind {
+        Some(bind) => bind.socket(x)?,
+        None => None,
+    };
+    let sizes = settings.socket_buffers;
+    if sizes == BufferSizes::default() {
+        return Ok(bound);
+    }
+    let bound = match bound {
+        Some(bound) => bound,
+        None => Bound::anywhere(peer).map_err(|(call, error)| {
+            let error = OsError(&error);
+            x.log(Level::Alert, format_args!("{call} failed {error} while connecting to upstream"));
+        })?,
+    };
+    bound.set_buffers(sizes);
+    Ok(Some(bound))
 }
 
 impl Bind {
@@ -63,7 +89,7 @@ impl Bind {
     ///
     /// # Errors
     /// The address cannot be had, which is logged.
-    pub fn socket(&self, x: &Exchange) -> Result<Option<Bound>, ()> {
+    fn socket(&self, x: &Exchange) -> Result<Option<Bound>, ()> {
         let Some(from) = self.address(x) else { return Ok(None) };
         Bound::to(from, self.transparent).map(Some).map_err(|(call, error)| {
             let (level, call) = match call {

@@ -11,6 +11,7 @@ use crate::base::process_settings::Level;
 use crate::conf::{Context, Diagnostic, Directive, Scope, Word};
 use crate::features::resolver;
 use crate::features::upstream::{self, Groups, Named, StickyFilter, UpstreamRef};
+use crate::net::stream::BufferSizes;
 use crate::pipeline::answer::Answer;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::field_set::FieldSet;
@@ -129,6 +130,12 @@ pub fn look_for_faults(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Dia
     Ok(())
 }
 
+/// A size that is handed to the kernel; 0 leaves it to the kernel.
+fn socket_buffer(scope: &Scope<'_>, name: &str) -> Result<Option<u32>, Diagnostic> {
+    let bytes = scope.size(name, 0)?;
+    Ok(Some(u32::try_from(bytes).unwrap_or(u32::MAX)).filter(|&bytes| bytes > 0))
+}
+
 fn is_of_proxy(name: &str) -> bool {
     name.starts_with("proxy_") || name == "early_hints"
 }
@@ -161,6 +168,10 @@ fn settings(scope: &Scope<'_>, target: Target, b: &mut Builder<'_>) -> Result<Pr
         ignored: accel::ignored(scope)?,
         force_ranges: scope.flag("proxy_force_ranges", false)?,
         limit_rate: rate(scope, "proxy_limit_rate", b)?,
+        socket_buffers: BufferSizes {
+            receive: socket_buffer(scope, "proxy_socket_rcvbuf")?,
+            send: socket_buffer(scope, "proxy_socket_sndbuf")?,
+        },
         socket_keepalive: scope.flag("proxy_socket_keepalive", false)?,
         bind: Bind::compile(scope, b)?,
         early_hints: hints::compile(scope, b)?,

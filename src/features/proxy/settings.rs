@@ -6,6 +6,7 @@ use super::rewrites::Rewrite;
 use super::tls::ProxyTls;
 use crate::features::resolver::ResolverRef;
 use crate::features::upstream::Selector;
+use crate::net::stream::BufferSizes;
 use crate::pipeline::field_set::FieldSet;
 use crate::pipeline::local::{Locals, Slot};
 use crate::pipeline::passing::SpoolRules;
@@ -76,6 +77,8 @@ pub struct ProxySettings {
     pub limit_rate: Option<Template>,
     /// `proxy_socket_keepalive`.
     pub socket_keepalive: bool,
+    /// `proxy_socket_rcvbuf` and `proxy_socket_sndbuf`.
+    pub socket_buffers: BufferSizes,
     /// `proxy_bind`.
     pub bind: Option<Bind>,
     /// `early_hints`.
