@@ -10,6 +10,7 @@ pub mod browser;
 pub mod charset;
 pub mod consumer;
 pub mod core;
+pub mod early_body;
 pub mod empty_gif;
 pub mod geo;
 pub mod gzip;
@@ -62,6 +63,7 @@ pub const ALL: &[&Feature] = &[
     &upstream::FEATURE,
     &resolver::FEATURE,
     &ssl::FEATURE,
+    &early_body::FEATURE,
     // Before all that judges by an address.
     &realip::FEATURE,
     &rewrite::FEATURE,

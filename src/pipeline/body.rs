@@ -252,6 +252,8 @@ impl Exchange {
         if !matches!(self.body, RequestBody::Unread) {
             return Ok(());
         }
+        // What is left of one that failed is no body: nobody reads on in it.
+        self.body = RequestBody::Consumed;
         let memory_max = match named {
             BodyFile::Off => self.here.settings.client_body_buffer_size,
             BodyFile::Clean | BodyFile::On => 0,

@@ -256,8 +256,11 @@ pub(super) fn find_location(g: &Rc<Generation>, x: &mut Exchange) -> Flow {
     }
     if let Framing::Length(length) = x.head.framing {
         let limit = settings.client_max_body_size;
-        if limit > 0 && length > limit && x.depth == 0 {
+        // One that was refused is not refused once more on the way to the page that says so.
+        let refused = matches!(x.body, RequestBody::Consumed);
+        if limit > 0 && length > limit && x.depth == 0 && !refused {
             x.log(Level::Error, format_args!("client intended to send too large body: {length} bytes"));
+            x.body = RequestBody::Consumed;
             return Flow::Answer(Answer::Status(413));
         }
     }

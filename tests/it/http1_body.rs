@@ -229,3 +229,69 @@ fn body_of_a_get_is_sent_on() {
     server.ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc");
     assert_eq!(up.last().text(), "abc");
 }
+
+#[test]
+fn body_read_early_is_known_to_rewrites() {
+    if !since("1.31.5", "client_body_early_read") {
+        return;
+    }
+    let up = Upstream::ok("up");
+    let server = Server::before(
+        &up,
+        "map $request_body $wanted { ~evil 0; default 1; }
+         server { listen 127.0.0.1:%%PORT%%; client_body_early_read $http_x_read $arg_read; client_max_body_size 20;
+            if ($wanted = 0) { return 403 refused; }
+            error_page 413 /large;
+            location / { return 200 <$request_body>; }
+            location /large { return 200 large; }
+            location /up { proxy_pass http://%%UP%%; } }",
+    );
+    let post = |target: &str, fields: &str, body: &str| {
+        let length = body.len();
+        let head = format!("POST {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}");
+        server.ask(format!("{head}Content-Length: {length}\r\n\r\n{body}")).answer()
+    };
+    let read = "X-Read: 1\r\n";
+    assert_eq!(post("/", "", "evil"), (200, "<>".to_owned()));
+    assert_eq!(post("/", "X-Read: 0\r\n", "evil"), (200, "<>".to_owned()));
+    assert_eq!(post("/", read, "good"), (200, "<good>".to_owned()));
+    assert_eq!(post("/", read, "evil"), (403, "refused".to_owned()));
+    assert_eq!(post("/?read=yes", "", "evil"), (403, "refused".to_owned()));
+    assert_eq!(post("/up", read, "evil"), (403, "refused".to_owned()));
+    assert_eq!(post("/up", read, "good"), (200, "up".to_owned()));
+    assert_eq!(up.last().text(), "good");
+    assert_eq!(post("/", read, &"x".repeat(21)), (413, "large".to_owned()));
+    let chunked = "POST / HTTP/1.1\r\nHost: a\r\nX-Read: 1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n0\r\n\r\n";
+    assert_eq!(server.ask(chunked).status(), 403);
+    assert_eq!(server.get_with("/", "Host: a\r\nX-Read: 1\r\n").answer(), (200, "<>".to_owned()));
+}
+
+#[test]
+fn page_for_a_body_that_is_too_large_is_found() {
+    let server = Server::http(
+        "client_max_body_size 20; server { listen 127.0.0.1:%%PORT%%; error_page 413 /large;
+            location / { return 200 ok; } location /large { return 200 large; } }",
+    );
+    let answer =
+        server.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 21\r\n\r\nxxxxxxxxxxxxxxxxxxxxx").answer();
+    assert_eq!(answer, (413, "large".to_owned()));
+    eventually("the line", || server.log().contains("too large body"));
+    assert_eq!(server.log().matches("too large body").count(), 1);
+}
+
+#[test]
+fn page_for_a_body_that_is_too_large_may_be_an_upstreams() {
+    let up = Upstream::ok("explained");
+    let server = Server::before(
+        &up,
+        "client_max_body_size 20; server { listen 127.0.0.1:%%PORT%%; error_page 413 @page;
+            location / { proxy_pass http://%%UP%%; } location @page { proxy_pass http://%%UP%%; } }",
+    );
+    let sized = "Content-Length: 21\r\n\r\nxxxxxxxxxxxxxxxxxxxxx";
+    let chunked = "Transfer-Encoding: chunked\r\n\r\n15\r\nxxxxxxxxxxxxxxxxxxxxx\r\n0\r\n\r\n";
+    for body in [sized, chunked] {
+        let answer = server.ask(format!("POST / HTTP/1.1\r\nHost: a\r\n{body}")).answer();
+        assert_eq!(answer, (413, "explained".to_owned()), "{body}");
+    }
+    assert_eq!(up.requests().len(), 2);
+}
