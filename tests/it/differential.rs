@@ -44,6 +44,10 @@ struct Accepted {
     reason: &'static str,
 }
 
+const CONTROL: &str = "a control character in a value is refused (RFC 9110, 5.5)";
+const NO_TOKEN: &str =
+    "a name that is no token is refused also with ignore_invalid_headers off (RFC 9110, 5.1)";
+
 /// Every difference that is meant. An entry that no request needs fails its case.
 const ACCEPTED: &[Accepted] = &[
     Accepted {
@@ -77,14 +81,8 @@ const ACCEPTED: &[Accepted] = &[
                  which is asked for again until the tenth time (500)",
         ..ANY
     },
-    Accepted {
-        case: "proxy",
-        request: "X-Ctl: ",
-        parts: &["*"],
-        reason: "a control character in a value is refused (RFC 9110, 5.5)",
-        ..ANY
-    },
-    Accepted { case: "proxy", request: "X-Del: ", parts: &["*"], reason: "the same", ..ANY },
+    Accepted { case: "proxy", request: "X-Ctl: ", parts: &["*"], reason: CONTROL, ..ANY },
+    Accepted { case: "proxy", request: "X-Del: ", parts: &["*"], reason: CONTROL, ..ANY },
     Accepted {
         case: "proxy",
         request: "Nocolon",
@@ -105,7 +103,7 @@ const ACCEPTED: &[Accepted] = &[
         request: "Host: h:abc",
         parts: &["*"],
         before: Some("1.29.3"),
-        reason: "so is its port",
+        reason: "the port of a host is looked at",
         ..ANY
     },
     Accepted {
@@ -144,14 +142,8 @@ const ACCEPTED: &[Accepted] = &[
         reason: "a 304 has neither (RFC 9110, 15.4.5)",
         ..ANY
     },
-    Accepted {
-        case: "proxy",
-        request: "X@At: 1",
-        parts: &["*"],
-        reason: "a name that is no token is refused also with ignore_invalid_headers off (RFC 9110, 5.1)",
-        ..ANY
-    },
-    Accepted { case: "proxy", request: "GET /x | \"quoted\": no", parts: &["*"], reason: "the same", ..ANY },
+    Accepted { case: "proxy", request: "X@At: 1", parts: &["*"], reason: NO_TOKEN, ..ANY },
+    Accepted { case: "proxy", request: "GET /x | \"quoted\": no", parts: &["*"], reason: NO_TOKEN, ..ANY },
 ];
 
 /// What the entries have in common.
@@ -203,6 +195,15 @@ cases! {
     peertube: "tests/differential/apps"
     nextcloud: "tests/differential/apps"
     gitlab: "tests/differential/apps"
+}
+
+/// What is meant is told to those who run it.
+#[test]
+fn the_page_of_differences_gives_each_reason() {
+    let page = fs::read_to_string(repository().join("docs/differences.md")).unwrap();
+    for entry in ACCEPTED {
+        assert!(page.contains(entry.reason), "docs/differences.md does not say: {}", entry.reason);
+    }
 }
 
 #[test]
