@@ -171,8 +171,9 @@ pub const H2_FAULTS_MAX: usize = 128;
 /// leaves a page resets all of that page's, at most as many as it may have open.
 pub const H2_RESETS_MAX: u32 = 128;
 
-/// DATA frames of a few bytes that one stream may hold unread: each costs memory many times its size.
-pub const H2_SMALL_FRAMES_MAX: usize = 512;
+/// Bytes of memory that DATA frames of a connection may cost while they are unread, beside what they carry:
+/// one below 256 bytes counts as if it had so many. That is 512 frames of a byte each.
+pub const H2_SMALL_FRAMES_BYTES: usize = 512 * 256;
 
 /// Of the bytes a client sends, one in so many has to belong to a head or a body, or to pay for an
 /// answer's: nginx's ratio.
@@ -181,6 +182,10 @@ pub const H2_WORTHLESS_SHARE: u64 = 8;
 /// Bytes beyond that ratio before it counts: 2 MB of PINGs in all, where nginx allows 8 MB. A client that
 /// measures its line sends a few.
 pub const H2_WORTHLESS_BYTES_MAX: u64 = 256 * 1024;
+
+/// Heads of an HTTP/2 connection that are known to have come and were not looked at yet: more than come
+/// in one read, and the oldest gives way.
+pub const H2_HEADS_NOTED_MAX: usize = 1024;
 
 /// Milliseconds that an HTTP/2 connection may take to end once it has no stream and was told to go away.
 pub const H2_GOAWAY_WAIT_MS: u64 = 1000;

@@ -6,6 +6,21 @@
 use super::method::Version;
 use super::request::RequestHead;
 
+/// What a client asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// `:method`.
+    pub method: &'a str,
+    /// `:path`; empty for CONNECT.
+    pub path: &'a str,
+    /// `:authority`, where it is given.
+    pub authority: Option<&'a str>,
+    /// `:protocol` of an extended CONNECT (RFC 8441, 4).
+    pub protocol: Option<&'a str>,
+    /// The fields.
+    pub fields: &'a [(&'a str, &'a [u8])],
+}
+
 /// Why a head cannot be carried over, in nginx's words. The answer is 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CarryFault {
@@ -29,17 +44,21 @@ impl CarryFault {
 }
 
 /// Appends the head to `out`: line, host, fields, and the empty line. Cookies become one field
-/// (RFC 9113, 8.2.3).
+/// (RFC 9113, 8.2.3), and an extended CONNECT becomes a GET with `Upgrade`, as HTTP/1.1 asks for the same;
+/// `key` is what a WebSocket is asked for with there (RFC 6455, 4.1).
 ///
 /// # Errors
 /// What would mean something else on the other side. What was appended stays, for the log.
-pub fn write(
-    method: &str,
-    path: &str,
-    authority: Option<&str>,
-    fields: &[(&str, &[u8])],
-    out: &mut Vec<u8>,
-) -> Result<(), CarryFault> {
+pub fn write(asked: &Asked<'_>, key: &[u8], out: &mut Vec<u8>) -> Result<(), CarryFault> {
+    let Asked { mut method, path, authority, protocol, fields } = *asked;
+    if let Some(protocol) = protocol {
+        // What follows is no body, so nothing may say how long one is.
+        let has_body = fields.iter().any(|(name, _)| *name == "content-length");
+        if method != "CONNECT" || has_body || !is_protocol(protocol.as_bytes()) {
+            return Err(CarryFault::Invalid);
+        }
+        method = "GET";
+    }
     let target = if path.is_empty() { authority.unwrap_or_default() } else { path };
     if !is_word(method.as_bytes()) || !is_word(target.as_bytes()) {
         return Err(CarryFault::Invalid);
@@ -66,6 +85,14 @@ pub fn write(
     for (name, value) in fields.iter().filter(|(name, _)| *name != "cookie") {
         field(name, value, out)?;
     }
+    if let Some(protocol) = protocol {
+        field("Connection", b"Upgrade", out)?;
+        field("Upgrade", protocol.as_bytes(), out)?;
+        let has_key = fields.iter().any(|(name, _)| *name == "sec-websocket-key");
+        if protocol.eq_ignore_ascii_case("websocket") && !has_key {
+            field("Sec-WebSocket-Key", key, out)?;
+        }
+    }
     out.extend_from_slice(b"\r\n");
     Ok(())
 }
@@ -85,6 +112,11 @@ pub fn name_version(head: &mut RequestHead, input: &mut [u8]) {
 /// Whether it can stand in a request line.
 fn is_word(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|byte| *byte > b' ' && *byte != 0x7f)
+}
+
+/// Whether it can be a protocol's name (RFC 9110, 7.8): a token, without what makes lists.
+fn is_protocol(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._+".contains(byte))
 }
 
 fn field(name: &str, value: &[u8], out: &mut Vec<u8>) -> Result<(), CarryFault> {
@@ -112,7 +144,7 @@ mod tests {
         fields: &[(&str, &[u8])],
     ) -> Result<String, CarryFault> {
         let mut out = Vec::new();
-        write(method, path, authority, fields, &mut out)?;
+        write(&Asked { method, path, authority, protocol: None, fields }, b"", &mut out)?;
         Ok(String::from_utf8_lossy(&out).into_owned())
     }
 
@@ -131,6 +163,37 @@ mod tests {
             carried("CONNECT", "", Some("a:1"), &[]).unwrap(),
             "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn an_extended_connect_becomes_an_upgrade() {
+        let carried = |method: &str, protocol: &str, fields: &[(&str, &[u8])]| {
+            let asked =
+                Asked { method, path: "/chat", authority: Some("a"), protocol: Some(protocol), fields };
+            let mut out = Vec::new();
+            write(&asked, b"KEY", &mut out)?;
+            Ok(String::from_utf8_lossy(&out).into_owned())
+        };
+        let begin = "GET /chat HTTP/1.1\r\nHost: a\r\n";
+        assert_eq!(
+            carried("CONNECT", "websocket", &[("sec-websocket-version", b"13")]).unwrap(),
+            format!(
+                "{begin}sec-websocket-version: 13\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: KEY\r\n\r\n"
+            )
+        );
+        assert_eq!(
+            carried("CONNECT", "x-other", &[]).unwrap(),
+            format!("{begin}Connection: Upgrade\r\nUpgrade: x-other\r\n\r\n")
+        );
+        for (method, protocol, fields) in [
+            ("GET", "websocket", &[][..]),
+            ("CONNECT", "", &[]),
+            ("CONNECT", "a, b", &[]),
+            ("CONNECT", "a\r\nb: c", &[]),
+            ("CONNECT", "websocket", &[("content-length", &b"5"[..])]),
+        ] {
+            assert_eq!(carried(method, protocol, fields), Err(CarryFault::Invalid), "{method} {protocol}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@
 
 mod answer;
 mod body;
+mod passing;
 mod tally;
 mod transport;
 
@@ -20,7 +21,7 @@ use super::stream::Stream;
 use crate::base::buffer::Buffer;
 use crate::base::limits::{
     H2_CONTROL_RESETS_MAX, H2_EARLY_RESETS_MAX, H2_FAULTS_MAX, H2_HEADER_TABLE_BYTES, H2_SEND_BUFFER_BYTES,
-    H2_SESSION_WINDOWS, H2_SMALL_FRAMES_MAX,
+    H2_SESSION_WINDOWS, H2_SMALL_FRAMES_BYTES,
 };
 use answer::Piece;
 use h2::Reason;
@@ -59,6 +60,7 @@ pub struct Incoming {
     /// The way of its answer.
     pub answer: Rc<H2Answer>,
     tally: Rc<Tally>,
+    head_bytes: u32,
 }
 
 /// Why a session is ended by this side.
@@ -68,6 +70,8 @@ pub enum Parting {
     Idle,
     /// The client asks for far more work than its requests are worth.
     Abuse,
+    /// It does not end what it has begun.
+    Slow,
 }
 
 impl Session {
@@ -92,7 +96,8 @@ impl Session {
             .max_pending_accept_reset_streams(H2_EARLY_RESETS_MAX)
             .max_concurrent_reset_streams(H2_CONTROL_RESETS_MAX)
             .max_local_error_reset_streams(Some(H2_FAULTS_MAX))
-            .data_frame_budget(H2_SMALL_FRAMES_MAX)
+            .data_frame_budget(H2_SMALL_FRAMES_BYTES)
+            .enable_connect_protocol()
             .handshake(transport)
             .await
             .map_err(into_io)?;
@@ -106,8 +111,13 @@ impl Session {
                 let (request, respond) = request.map_err(into_io)?;
                 let (head, receive) = request.into_parts();
                 let answer = Rc::new(H2Answer::new(respond, self.tally.clone()));
+                let (stream, notes) = (receive.stream_id().as_u32(), &self.tally.notes);
+                let head_bytes = notes.take_head(stream).unwrap_or_default();
+                if !receive.is_end_stream() {
+                    notes.awaits(stream);
+                }
                 let body = H2Body::new(receive, answer.clone(), self.tally.clone());
-                Ok(Incoming { head, body, answer, tally: self.tally.clone() })
+                Ok(Incoming { head, body, answer, tally: self.tally.clone(), head_bytes })
             })
         })
     }
@@ -128,12 +138,28 @@ impl Session {
         self.connection.abrupt_shutdown(match why {
             Parting::Idle => Reason::NO_ERROR,
             Parting::Abuse => Reason::ENHANCE_YOUR_CALM,
+            Parting::Slow => Reason::PROTOCOL_ERROR,
         });
     }
 
     /// Whether what the client sends is nearly all frames that carry nothing.
     pub fn is_flooded(&self) -> bool {
         self.tally.is_flooded()
+    }
+
+    /// How many requests were refused, and never given out, since this was asked.
+    pub fn take_refused(&self) -> u32 {
+        self.tally.notes.take_refused()
+    }
+
+    /// Whether there were any.
+    pub fn has_refused(&self) -> bool {
+        self.tally.notes.has_refused()
+    }
+
+    /// Since when a head that the client has begun has not come to its end.
+    pub fn head_since(&self) -> Option<Instant> {
+        self.tally.notes.partial_since()
     }
 
     /// Since when the client has taken none of the bytes that wait for it; `None` when none wait.
@@ -151,6 +177,16 @@ impl Incoming {
     /// `:authority`, where it is given.
     pub fn authority(&self) -> Option<&str> {
         self.head.uri.authority().map(http::uri::Authority::as_str)
+    }
+
+    /// `:protocol` of an extended CONNECT (RFC 8441, 4).
+    pub fn protocol(&self) -> Option<&str> {
+        self.head.extensions.get::<h2::ext::Protocol>().map(h2::ext::Protocol::as_str)
+    }
+
+    /// Bytes of the head as it came.
+    pub fn head_bytes(&self) -> u32 {
+        self.head_bytes
     }
 
     /// `:path`; empty for CONNECT.

@@ -4,6 +4,7 @@ use super::exchange::Exchange;
 use super::settings::BodyFile;
 use crate::base::buffer::Buffer;
 use crate::base::process_settings::Level;
+use crate::http::Framing;
 use crate::net::deadline::Alarm;
 use crate::net::error_log::OsError;
 use crate::net::h1_body::{BodyFault, H1Body};
@@ -77,6 +78,11 @@ impl Source {
             // Boxed, so that a body of HTTP/1 does not carry room for it.
             Source::H2(body) => Box::pin(body.next(alarm, timeout)).await,
         }
+    }
+
+    /// Whether it is one direction of a tunnel that the request asks for (RFC 8441).
+    pub fn is_held(&self) -> bool {
+        matches!(self, Source::H2(body) if body.is_held())
     }
 
     /// Waits until the client has sent more of it, has ended it or is gone.
@@ -286,6 +292,12 @@ impl Exchange {
                 }
                 None => memory.extend_from_slice(piece.filled()),
             }
+        }
+        if file.is_none() && named != BodyFile::Off && self.head.framing != Framing::None {
+            // An empty body has a file as well.
+            let then = if named == BodyFile::On { Then::Keep } else { Then::Remove };
+            let made = TempFile::create_named(&self.here.settings.client_body_temp_path, then).await;
+            file = Some(made.map_err(|e| self.temp_file_fault(&e))?);
         }
         self.body = match file {
             Some(spill) => RequestBody::File(spill),

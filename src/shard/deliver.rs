@@ -6,6 +6,7 @@ use super::generation::Generation;
 use super::head;
 use super::http2_answer;
 use super::spliced;
+use super::http2_tunnel;
 use super::spool::{self, PATIENCE, Spool};
 use super::tunnel;
 use crate::base::buffer::Buffer;
@@ -115,6 +116,10 @@ pub async fn run(g: &Rc<Generation>, x: &mut Exchange, client: Client<'_>, answe
         x.answer.status = status;
         x.answer.reason.clear();
     }
+    if http2_tunnel::is_mistaken(x, &body) {
+        drop_upstream(x);
+        return Sent::Instead(http2_tunnel::NOT_SWITCHED);
+    }
     if let Err(status) = conditions::weigh(x, &mut body) {
         return Sent::Instead(status);
     }
@@ -126,8 +131,7 @@ pub async fn run(g: &Rc<Generation>, x: &mut Exchange, client: Client<'_>, answe
         // Rare and large: boxed, so that every other request does not carry room for it.
         return match client {
             Client::H1(stream) => Box::pin(tunnel::run(x, stream)).await,
-            // No request of HTTP/2 asks for one.
-            Client::H2(_) => Sent::Cut { reset: false },
+            Client::H2(answer) => Box::pin(http2_tunnel::run(x, answer)).await,
         };
     }
     // What body filters need is large: boxed, so that every other answer does not carry room for it.

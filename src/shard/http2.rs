@@ -252,6 +252,8 @@ enum Event {
     Leave,
     /// It sends nearly nothing but frames that carry nothing, or resets nearly all it asks for.
     Abuse(&'static str),
+    /// Something is known that was not: what is waited for may be another time.
+    Look,
     /// It is gone.
     Gone,
 }
@@ -276,7 +278,9 @@ impl Driver<'_> {
     async fn run(&mut self, alarm: &mut Alarm) {
         loop {
             let (deadline, known) = (self.deadline(), self.streams.count.get());
-            let event = alarm.within(deadline, poll_fn(|cx| self.poll(cx, known))).await;
+            let head_since = self.session.head_since();
+            let event = alarm.within(deadline, poll_fn(|cx| self.poll(cx, known, head_since))).await;
+            self.log_refused();
             match event {
                 Ok(Event::Request(incoming)) => self.begin(*incoming),
                 Ok(Event::Ended) => self.idle_since = clock::now(),
@@ -285,6 +289,7 @@ impl Driver<'_> {
                     self.log(what);
                     self.end(Parting::Abuse);
                 }
+                Ok(Event::Look) => {}
                 Ok(Event::Gone) => return,
                 Err(_) if self.is_over() => return,
                 Err(_) => {}
@@ -296,7 +301,10 @@ impl Driver<'_> {
     fn deadline(&self) -> Instant {
         let settings = &self.here.settings;
         // What is written is looked at so often.
-        let look = clock::now() + settings.send_timeout;
+        let mut look = clock::now() + settings.send_timeout;
+        if let Some(since) = self.session.head_since() {
+            look = look.min(since + settings.server.client_header_timeout);
+        }
         match self.stage {
             Stage::Ending(until) => until,
             _ if self.streams.count.get() > 0 => look,
@@ -321,6 +329,14 @@ impl Driver<'_> {
             }
             return true;
         }
+        let head_time = self.here.settings.server.client_header_timeout;
+        if !matches!(self.stage, Stage::Ending(_))
+            && self.session.head_since().is_some_and(|since| since + head_time <= now)
+        {
+            self.log("client timed out (110: Connection timed out)");
+            self.end(Parting::Slow);
+            return false;
+        }
         match self.stage {
             Stage::Ending(until) => return until <= now,
             _ if self.streams.count.get() > 0 || self.deadline() > now => {}
@@ -329,7 +345,7 @@ impl Driver<'_> {
         false
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, known: usize) -> Poll<Event> {
+    fn poll(&mut self, cx: &mut Context<'_>, known: usize, head_since: Option<Instant>) -> Poll<Event> {
         if self.connection.life.get() == Life::Over {
             return Poll::Ready(Event::Gone);
         }
@@ -357,8 +373,17 @@ impl Driver<'_> {
             Poll::Ready(None) => return Poll::Ready(Event::Gone),
             Poll::Pending => {}
         }
+        if self.session.has_refused() || self.session.head_since() != head_since {
+            return Poll::Ready(Event::Look);
+        }
         _ = self.streams.poll_none(cx);
         if self.streams.count.get() == known { Poll::Pending } else { Poll::Ready(Event::Ended) }
+    }
+
+    fn log_refused(&self) {
+        for _ in 0..self.session.take_refused() {
+            http2_request::log_refused(self.shard, self.connection, self.listen);
+        }
     }
 
     /// Gives a request to a task of its own.

@@ -5,6 +5,7 @@ use super::core::Shard;
 use super::deliver::{self, Client, Sent};
 use super::generation::Generation;
 use super::http2::Streams;
+use super::http2_tunnel;
 use super::request::{begin, head_limits, log_dropped, refuse, refused_head};
 use super::walk;
 use crate::base::address::Address;
@@ -12,7 +13,7 @@ use crate::base::buffer::Buffer;
 use crate::base::clock;
 use crate::base::counters::{self, Count};
 use crate::base::process_settings::Level;
-use crate::http::carried::{self, CarryFault};
+use crate::http::carried::{self, Asked, CarryFault};
 use crate::http::{Framing, Parsed, RequestFault};
 use crate::net::deadline::Alarm;
 use crate::net::h2::{H2Answer, Incoming};
@@ -88,11 +89,12 @@ async fn exchange(shard: &Rc<Shard>, connection: &Rc<Connection>, listen: &Rc<Ad
     x.alarm = spare;
 }
 
-async fn exchange_with(generation: &Rc<Generation>, site: usize, x: &mut Exchange, incoming: Incoming) {
+async fn exchange_with(generation: &Rc<Generation>, site: usize, x: &mut Exchange, mut incoming: Incoming) {
     counters::add(Count::Requests);
     let _writing = counters::hold::<{ Count::Writing as usize }>();
     let client = incoming.answer.clone();
-    let read = take_head(x, &incoming);
+    let read = take_head(x, &mut incoming);
+    let head_bytes = u64::from(incoming.head_bytes());
     x.source = Source::H2(Box::new(incoming.body));
     if client.is_gone() {
         // Reset before it was looked at: nothing is done for it.
@@ -100,10 +102,14 @@ async fn exchange_with(generation: &Rc<Generation>, site: usize, x: &mut Exchang
         return walk::log(x);
     }
     let answer = match read {
-        Ok(()) => match begin(generation, site, x, None) {
-            Ok(()) => walk::run(generation, x).await,
-            Err(status) => refuse(generation, x, status).await,
-        },
+        Ok(()) => {
+            let begun = begin(generation, site, x, None);
+            x.request_length = head_bytes;
+            match begun {
+                Ok(()) => walk::run(generation, x).await,
+                Err(status) => refuse(generation, x, status).await,
+            }
+        }
         Err(status) => refuse(generation, x, status).await,
     };
     let sent = send(generation, x, &client, answer).await;
@@ -131,17 +137,21 @@ async fn send(generation: &Rc<Generation>, x: &mut Exchange, client: &Rc<H2Answe
 }
 
 /// Writes the head down as one of HTTP/1 and parses it; else the status to refuse it with.
-fn take_head(x: &mut Exchange, incoming: &Incoming) -> Result<(), u16> {
+fn take_head(x: &mut Exchange, incoming: &mut Incoming) -> Result<(), u16> {
     let limits = head_limits(&x.here.settings.server);
     let mut text = std::mem::take(&mut x.scratch);
     text.clear();
-    let written = carried::write(
-        incoming.method(),
-        incoming.path(),
-        incoming.authority(),
-        &incoming.fields().collect::<Vec<_>>(),
-        &mut text,
-    );
+    let protocol = incoming.protocol();
+    let asked = Asked {
+        method: incoming.method(),
+        path: incoming.path(),
+        authority: incoming.authority(),
+        protocol,
+        fields: &incoming.fields().collect::<Vec<_>>(),
+    };
+    let key = protocol.map(|_| http2_tunnel::key()).unwrap_or_default();
+    let written = carried::write(&asked, &key, &mut text);
+    let is_tunnel = protocol.is_some();
     incoming.note_head(text.len());
     x.input = Buffer::with_capacity(text.len());
     x.input.append(&text);
@@ -156,10 +166,28 @@ fn take_head(x: &mut Exchange, incoming: &Incoming) -> Result<(), u16> {
     if x.head.ignored > 0 {
         log_dropped(x, &limits);
     }
-    if x.head.framing == Framing::None && !incoming.body.is_done() {
+    if is_tunnel {
+        incoming.body.hold();
+    } else if x.head.framing == Framing::None && !incoming.body.is_done() {
         x.head.framing = Framing::Chunked;
     }
     Ok(())
+}
+
+/// Logs a request whose head was refused before it could be looked at.
+#[cold]
+pub(super) fn log_refused(shard: &Rc<Shard>, connection: &Rc<Connection>, listen: &Address) {
+    let generation = shard.generation();
+    let Some(site) = generation.plan.listens.iter().position(|known| known.address == *listen) else {
+        return;
+    };
+    let server = named_server(&generation, site, connection);
+    let mut x = Recycled::take(connection, &generation.locals, generation.here(server));
+    counters::add(Count::Requests);
+    x.log(Level::Info, format_args!("client sent invalid request while reading client request headers"));
+    x.head_refused = true;
+    x.answer.status = 400;
+    walk::log(&mut x);
 }
 
 #[cold]

@@ -15,6 +15,7 @@ mod head;
 mod http2;
 mod http2_answer;
 mod http2_request;
+mod http2_tunnel;
 mod moving;
 mod panic;
 mod proxied;

@@ -41,7 +41,10 @@ pub type Ended = tokio::task::JoinHandle<Result<(), h2::Error>>;
 
 /// Runs a client against the server in clear text, on a runtime of its own.
 pub fn with_client<F: Future<Output = ()>>(server: &Server, script: impl FnOnce(Client, Ended) -> F) {
-    with_socket(server.port(), async |socket| begin(socket).await, script);
+    in_time(async {
+        let (client, ended) = connect(server.port()).await;
+        script(client, ended).await;
+    });
 }
 
 /// The same over TLS, with this name in the handshake.
@@ -50,27 +53,38 @@ pub fn with_tls_client<F: Future<Output = ()>>(
     (tls, name): (&tls_client::Client, &str),
     script: impl FnOnce(Client, Ended) -> F,
 ) {
+    in_time(async {
+        let (client, ended) = connect_tls(server.port(), tls, name).await;
+        script(client, ended).await;
+    });
+}
+
+/// Runs a script to its end, which must come.
+pub fn in_time(script: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let local = tokio::task::LocalSet::new();
+    let whole = local.run_until(script);
+    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(40), whole).await }).unwrap();
+}
+
+/// A connection in clear text.
+pub async fn connect(port: u16) -> (Client, Ended) {
+    begin(socket(port).await).await
+}
+
+/// One over TLS, with this name in the handshake.
+pub async fn connect_tls(port: u16, tls: &tls_client::Client, name: &str) -> (Client, Ended) {
     let mut config = (*tls.0).clone();
     config.alpn_protocols = vec![b"h2".to_vec()];
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let tls = ClientConnection::new(Arc::new(config), name).unwrap();
-    with_socket(server.port(), async |socket| begin(Encrypted { socket, tls }).await, script);
+    begin(Encrypted { socket: socket(port).await, tls }).await
 }
 
-fn with_socket<F: Future<Output = ()>>(
-    port: u16,
-    begin: impl AsyncFnOnce(TcpStream) -> (Client, Ended),
-    script: impl FnOnce(Client, Ended) -> F,
-) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let local = tokio::task::LocalSet::new();
-    let whole = local.run_until(async move {
-        let socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-        socket.set_nodelay(true).unwrap();
-        let (client, ended) = begin(socket).await;
-        script(client, ended).await;
-    });
-    runtime.block_on(async { tokio::time::timeout(Duration::from_secs(20), whole).await }).unwrap();
+async fn socket(port: u16) -> TcpStream {
+    let socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    socket.set_nodelay(true).unwrap();
+    socket
 }
 
 async fn begin(socket: impl AsyncRead + AsyncWrite + Unpin + 'static) -> (Client, Ended) {
@@ -199,7 +213,13 @@ pub async fn ask(client: &Client, request: Request<()>, body: Option<Vec<u8>>) -
             }
         });
     }
-    let Ok(answer) = answer.await else { return Got { cut: true, ..Got::default() } };
+    let answer = match answer.await {
+        Ok(answer) => answer,
+        Err(error) => {
+            println!("no answer: {error}");
+            return Got { cut: true, ..Got::default() };
+        }
+    };
     let (head, mut body) = answer.into_parts();
     let mut got = Got { status: head.status.as_u16(), fields: head.headers, ..Got::default() };
     while let Some(piece) = body.data().await {

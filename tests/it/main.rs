@@ -35,6 +35,7 @@ mod http2;
 mod http2_abuse;
 mod http2_client;
 mod http2_tls;
+mod http2_tunnel;
 mod language;
 mod limits;
 mod listen;

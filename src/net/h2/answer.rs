@@ -65,8 +65,9 @@ pub struct Fields {
     bytes: u64,
 }
 
-/// What concerns one connection only, which HTTP/2 does not have (RFC 9113, 8.2.2).
-const OF_HTTP1: [&str; 5] = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+/// What concerns one connection only, which HTTP/2 does not have (RFC 9113, 8.2.2; RFC 8441, 5).
+const OF_HTTP1: [&str; 6] =
+    ["connection", "keep-alive", "proxy-connection", "sec-websocket-accept", "transfer-encoding", "upgrade"];
 
 impl Fields {
     /// Adds one.
@@ -100,6 +101,7 @@ pub struct H2Answer {
     unsent: Rc<Unsent>,
     /// Bytes in one DATA frame.
     chunk_bytes: Cell<usize>,
+    stream: u32,
     tally: Rc<Tally>,
 }
 
@@ -116,10 +118,20 @@ fn broken() -> io::Error {
 
 impl H2Answer {
     pub(super) fn new(respond: SendResponse<Piece>, tally: Rc<Tally>) -> H2Answer {
+        let stream = respond.stream_id().as_u32();
         let state = RefCell::new(State::Head(respond));
         let no = || Cell::new(false);
         let chunk_bytes = Cell::new(LARGE_BUFFER_BYTES);
-        H2Answer { state, last: no(), over: no(), gone: no(), unsent: Rc::default(), chunk_bytes, tally }
+        H2Answer {
+            state,
+            last: no(),
+            over: no(),
+            gone: no(),
+            unsent: Rc::default(),
+            chunk_bytes,
+            stream,
+            tally,
+        }
     }
 
     /// Sends an answer before the answer (103). False if that cannot be.
@@ -142,6 +154,7 @@ impl H2Answer {
         let Ok(stream) = respond.send_response(head, end) else { return false };
         self.over.set(end);
         *state = State::Body(stream);
+        self.tally.notes.answers(self.stream);
         true
     }
 
@@ -231,12 +244,21 @@ impl H2Answer {
 
     /// Breaks it off, so that the client sees that it is not whole.
     pub fn reset(&self) {
+        self.reset_for(Reason::INTERNAL_ERROR);
+    }
+
+    /// Breaks off a tunnel whose other end has broken off (RFC 8441, 5).
+    pub fn cancel(&self) {
+        self.reset_for(Reason::CANCEL);
+    }
+
+    fn reset_for(&self, why: Reason) {
         if self.over.replace(true) {
             return;
         }
         match &mut *self.state.borrow_mut() {
-            State::Head(respond) => respond.send_reset(Reason::INTERNAL_ERROR),
-            State::Body(stream) => stream.send_reset(Reason::INTERNAL_ERROR),
+            State::Head(respond) => respond.send_reset(why),
+            State::Body(stream) => stream.send_reset(why),
         }
     }
 
@@ -264,6 +286,12 @@ impl H2Answer {
     }
 }
 
+impl Drop for H2Answer {
+    fn drop(&mut self) {
+        self.tally.notes.answers(self.stream);
+    }
+}
+
 fn head_of(status: u16, fields: Fields) -> Option<Response<()>> {
     let mut head = Response::new(());
     *head.status_mut() = StatusCode::from_u16(status).ok()?;
@@ -283,6 +311,7 @@ mod tests {
             ("Connection", "close"),
             ("Transfer-Encoding", "chunked"),
             ("Keep-Alive", "timeout=5"),
+            ("Sec-WebSocket-Accept", "x"),
             ("bad name", "x"),
             ("x-bad", "a\r\nb"),
             ("x-one", "2"),

@@ -2,6 +2,7 @@
 //! or answers that it takes. Whoever floods with PING, SETTINGS, PRIORITY, WINDOW_UPDATE, RST_STREAM or
 //! bodies of tiny frames is found by that, whatever the frames are.
 
+use super::passing::Notes;
 use crate::base::limits::{H2_WORTHLESS_BYTES_MAX, H2_WORTHLESS_SHARE};
 use std::cell::Cell;
 use std::time::Instant;
@@ -15,6 +16,8 @@ pub(super) struct Tally {
     stopped: Cell<bool>,
     /// When the write that is under way last moved.
     stuck_since: Cell<Option<Instant>>,
+    /// What is known of its requests beside what h2 says.
+    pub(super) notes: Notes,
 }
 
 impl Tally {

@@ -1,5 +1,6 @@
 //! A [`Stream`], whose reads and writes take buffers and give them back, as what h2 polls.
 
+use super::passing::{Inward, Outward};
 use super::tally::Tally;
 use crate::base::buffer::Buffer;
 use crate::base::clock;
@@ -27,13 +28,18 @@ pub(super) struct Transport {
     next_bytes: usize,
     read_bytes_max: usize,
     tally: Rc<Tally>,
+    inward: Inward,
+    outward: Outward,
 }
 
 impl Transport {
     pub(super) fn new(stream: Stream, ahead: Buffer, read_bytes_max: usize, tally: Rc<Tally>) -> Transport {
         let read_bytes_max = read_bytes_max.clamp(SMALL_BUFFER_BYTES, LARGE_BUFFER_BYTES);
         let next_bytes = SMALL_BUFFER_BYTES;
-        Transport { stream, ahead, reading: None, writing: None, next_bytes, read_bytes_max, tally }
+        let (mut inward, outward) = (Inward::new(), Outward::default());
+        inward.pass(ahead.filled(), clock::now(), &tally.notes);
+        let (reading, writing) = (None, None);
+        Transport { stream, ahead, reading, writing, next_bytes, read_bytes_max, tally, inward, outward }
     }
 
     /// Moves the write along that is under way.
@@ -55,6 +61,10 @@ impl Transport {
             buffer.append(part);
         }
         let taken = buffer.len();
+        if let Some(with_refusals) = self.outward.pass(buffer.filled(), &self.tally.notes) {
+            buffer = Buffer::with_capacity(with_refusals.len());
+            buffer.append(&with_refusals);
+        }
         self.tally.set_stuck(Some(clock::now()));
         self.writing = Some(Box::pin(write_out(self.stream.clone(), buffer, self.tally.clone())));
         match self.poll_written(cx) {
@@ -105,6 +115,7 @@ impl AsyncRead for Transport {
             this.reading = None;
             let read = read?;
             this.tally.came(read);
+            this.inward.pass(buffer.filled(), clock::now(), &this.tally.notes);
             let filled = buffer.room() == 0;
             this.next_bytes =
                 if filled { (this.next_bytes * 4).min(this.read_bytes_max) } else { SMALL_BUFFER_BYTES };
