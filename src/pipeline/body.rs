@@ -296,7 +296,9 @@ impl Exchange {
         if file.is_none() && named != BodyFile::Off && self.head.framing != Framing::None {
             // An empty body has a file as well.
             let then = if named == BodyFile::On { Then::Keep } else { Then::Remove };
-            let made = TempFile::create_named(&self.here.settings.client_body_temp_path, then).await;
+            let (path, levels) =
+                (&self.here.settings.client_body_temp_path, self.here.settings.client_body_temp_levels);
+            let made = TempFile::create_named(path, levels, then).await;
             file = Some(made.map_err(|e| self.temp_file_fault(&e))?);
         }
         self.body = match file {

@@ -118,6 +118,9 @@ async fn exchange_with(generation: &Rc<Generation>, site: usize, x: &mut Exchang
         let timeout = x.here.settings.send_timeout;
         let sent = pin!(client.sent());
         _ = x.alarm.within(clock::now() + timeout, sent).await;
+        if x.answer.status == 408 {
+            client.give_up();
+        }
         client.reset();
     }
     if x.here.settings.post_action.is_some() {
@@ -187,7 +190,7 @@ pub(super) fn log_refused(shard: &Rc<Shard>, connection: &Rc<Connection>, listen
     x.log(Level::Info, format_args!("client sent invalid request while reading client request headers"));
     x.head_refused = true;
     x.answer.status = 400;
-    walk::log(&mut x);
+    walk::log(&x);
 }
 
 #[cold]

@@ -247,6 +247,11 @@ impl H2Answer {
         self.reset_for(Reason::INTERNAL_ERROR);
     }
 
+    /// Breaks it off for a client that has not sent what it owes.
+    pub fn give_up(&self) {
+        self.reset_for(Reason::PROTOCOL_ERROR);
+    }
+
     /// Breaks off a tunnel whose other end has broken off (RFC 8441, 5).
     pub fn cancel(&self) {
         self.reset_for(Reason::CANCEL);
