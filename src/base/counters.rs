@@ -62,6 +62,13 @@ impl<const COUNT: usize> Drop for Held<COUNT> {
     }
 }
 
+/// What this thread counted.
+#[inline]
+pub fn here(count: Count) -> u64 {
+    let value = OWN.try_with(|own| own.get()?.0.get(count as usize).map(|value| value.load(Ordering::Relaxed)));
+    value.ok().flatten().unwrap_or(0)
+}
+
 /// What all threads counted together, each count on its own: they are read one after the other.
 pub fn total(count: Count) -> u64 {
     let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);

@@ -108,6 +108,10 @@ pub const SENDFILE_LEAST: u64 = 128 * 1024;
 /// Bytes that one sendfile(2) is asked for: what a shard does at once for one client.
 pub const SENDFILE_BYTES: usize = 512 * 1024;
 
+/// Requests that a shard may be answering for it to send by send(2) at once, which is cheaper than a turn of
+/// the ring that carries nothing else. With more of them the ring takes several sends at a time.
+pub const SENDS_ALONE_MAX: u64 = 2;
+
 /// Bytes of a body that are still to come from which on it is spliced: below, the calls cost as much as
 /// the copies.
 pub const SPLICE_LEAST: u64 = 32 * 1024;

@@ -135,7 +135,8 @@ fn answer_that_stops_coming_is_cut() {
     let mut client = server.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     client.recv_to_head();
-    assert_eq!(client.rest().len(), LARGE / 2);
+    // The end of what came may be held back for a full buffer.
+    assert!((LARGE / 4..=LARGE / 2).contains(&client.rest().len()));
     server.wait_log("upstream timed out (110: Connection timed out) while reading upstream");
 }
 
