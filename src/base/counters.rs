@@ -65,7 +65,8 @@ impl<const COUNT: usize> Drop for Held<COUNT> {
 /// What this thread counted.
 #[inline]
 pub fn here(count: Count) -> u64 {
-    let value = OWN.try_with(|own| own.get()?.0.get(count as usize).map(|value| value.load(Ordering::Relaxed)));
+    let value =
+        OWN.try_with(|own| own.get()?.0.get(count as usize).map(|value| value.load(Ordering::Relaxed)));
     value.ok().flatten().unwrap_or(0)
 }
 
