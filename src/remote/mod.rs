@@ -3,4 +3,6 @@
 //! answer, or counts in what this room keeps (`bridge::quota`).
 
 pub mod dns;
+pub mod fetch;
+pub mod ocsp;
 pub mod quota;

@@ -74,6 +74,7 @@ mod tls;
 mod tls_client;
 mod tls_files;
 mod tls_session;
+mod tls_stapling;
 mod try_files;
 mod upgrade;
 mod upstream_keepalive;

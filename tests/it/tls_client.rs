@@ -45,6 +45,11 @@ impl Authority {
         Authority { pem: made.pem(), der: made.der().clone(), issuer: Issuer::new(params, key) }
     }
 
+    /// Its key.
+    pub fn key(&self) -> &KeyPair {
+        self.issuer.key()
+    }
+
     /// Its own certificate, for it to present.
     pub fn own(&self) -> Made {
         Made {
@@ -76,11 +81,17 @@ impl Authority {
 
     /// A certificate for this name, signed by the authority.
     pub fn sign(&self, name: &str) -> Made {
+        self.sign_with(name, |_| ())
+    }
+
+    /// The same with something more to it.
+    pub fn sign_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Made {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::OrganizationName, "Octroi");
         params.distinguished_name.push(DnType::CommonName, name);
         params.serial_number = Some(vec![0x0a, 0x1b].into());
+        change(&mut params);
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let made = params.signed_by(&key, &self.issuer).unwrap();
         Made {

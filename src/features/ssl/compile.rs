@@ -1,15 +1,18 @@
 //! What a server's directives make of its handshakes. Files are read by the master, with its rights.
 
+use super::stapling;
 use crate::bridge::published::Published;
 use crate::conf::{Context, Diagnostic, Directive, Scope, Word, value};
 use crate::net::error_log::OsError;
 use crate::net::tls::ciphers;
 use crate::net::tls::key;
+use crate::net::tls::pairs::Pairs;
 use crate::net::tls::server::{self, Recipe, TlsServer};
 use crate::net::tls::tickets::{self, Key, Keys, Store};
 use crate::net::tls::verify::{Clients, Mode, Trust};
 use crate::plan::builder::Builder;
 use crate::plan::{Handshakes, ServerTls};
+use crate::remote::ocsp;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -69,8 +72,19 @@ pub(super) fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Dia
         None => None,
         Some(first) => Some(handshakes(scope, b, (&certificates, first), verify)?),
     };
-    let serve = |made| Handshakes::Serve(Arc::new(Published::new(made)));
-    let handshakes = if rejects { Some(Handshakes::Reject) } else { made.map(serve) };
+    let handshakes = match made {
+        _ if rejects => Some(Handshakes::Reject),
+        Some(made) => {
+            let asks = made.pairs.asking().next().is_some();
+            let server = Arc::new(Published::new(made));
+            if asks {
+                let weak = Arc::downgrade(&server);
+                b.worker(Box::new(move |log| Box::pin(ocsp::keep_fresh(weak.clone(), log.clone()))));
+            }
+            Some(Handshakes::Serve(server))
+        }
+        None => None,
+    };
     let files = b.files_read();
     b.server_tls(ServerTls { handshakes, verify, files });
     Ok(())
@@ -115,6 +129,7 @@ fn handshakes(
     let session_s = session_s(scope)?;
     let (mut trusted, told) = trusted(scope, b, verify)?;
     let hints = server::names(&trusted[..told]);
+    let asking = stapling::asking(scope, b, &pairs, certificates, &trusted)?;
     let mark = {
         let chains = pairs.iter().flat_map(|pair| pair.cert.iter().map(|one| one.as_ref()));
         let mode = format!("{verify:?} {versions:?} {session_s}");
@@ -130,7 +145,7 @@ fn handshakes(
         None => None,
     };
     let recipe = Recipe {
-        pairs,
+        pairs: Pairs::new(pairs.into_iter().zip(asking).collect()),
         versions,
         suites,
         groups,
@@ -302,17 +317,14 @@ pub fn revoke(scope: &Scope<'_>, b: &Builder<'_>, name: &str, trust: &mut Trust)
     Ok(())
 }
 
+/// The answer in `ssl_stapling_file`.
 fn staple(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Option<Vec<u8>>, Diagnostic> {
-    let Some(on) = scope.one("ssl_stapling").filter(|_| scope.flag("ssl_stapling", false) == Ok(true)) else {
+    if !scope.flag("ssl_stapling", false)? {
         return Ok(None);
-    };
+    }
     match argument(scope, "ssl_stapling_file").filter(|(_, word)| !word.text.is_empty()) {
         Some((line, _)) => Ok(Some(read(scope, b, line, "OCSP response")?.1)),
-        None => {
-            let message = "\"ssl_stapling\" ignored, answers of OCSP responders are not fetched yet; ssl_stapling_file works";
-            b.warn(scope.warning(on, message));
-            Ok(None)
-        }
+        None => Ok(None),
     }
 }
 

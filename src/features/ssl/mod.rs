@@ -3,6 +3,7 @@
 
 mod compile;
 mod named;
+mod stapling;
 mod variables;
 
 pub use compile::{argument, pair, passwords, read, revoke, suites, versions};
@@ -203,7 +204,7 @@ const DIRECTIVES: &[D] = &[
         Arity::Flag,
         "on | off",
         "off",
-        "Whether the answer of an OCSP responder goes with the certificate: that in ssl_stapling_file. None is fetched yet; without the file a warning says so.",
+        "Whether the answer of an OCSP responder goes with the certificate: that in ssl_stapling_file, or one that is fetched, and asked for again before it ends to hold.",
     ),
     D::new(
         "ssl_stapling_file",
@@ -219,16 +220,15 @@ const DIRECTIVES: &[D] = &[
         Arity::Flag,
         "on | off",
         "off",
-        "Whether fetched answers of OCSP responders are verified.",
+        "Whether fetched answers are verified: they are always.",
     )
-    .accepted("no answers are fetched yet, and that of a file is taken as it is"),
+    .accepted("what is fetched is always verified: the certificate's issuer has to have signed it, or somebody in its name"),
     D::new(
         "ssl_stapling_responder",
         HS,
         Arity::Exactly(1),
         "url",
         "",
-        "The OCSP responder to ask.",
-    )
-    .accepted("no answers of OCSP responders are fetched yet"),
+        "The OCSP responder to ask, in place of the one that the certificate names.",
+    ),
 ];

@@ -19,6 +19,9 @@ const ANY_PURPOSE: &[u8] = &[0x55, 0x1d, 37, 0];
 /// The purpose of clients.
 const CLIENT: u8 = 2;
 
+/// The purpose of those that sign answers about revocation (RFC 6960, 4.2.2.2).
+const OCSP: u8 = 9;
+
 /// Bits of the uses of a key, in its first byte.
 const SIGNS: u8 = 0x80;
 const AGREES: u8 = 0x08;
@@ -27,6 +30,11 @@ const SIGNS_CERTIFICATES: u8 = 0x04;
 /// Whether the certificate may be a client's.
 pub(super) fn may_be_a_client(read: &Certificate<'_>) -> bool {
     is_used(read, SIGNS | AGREES) && has_purpose(read, CLIENT).unwrap_or(true)
+}
+
+/// Whether the certificate is for signing answers about revocation: for that it has to say so.
+pub(super) fn may_answer(read: &Certificate<'_>) -> bool {
+    purposes(read).is_some_and(|mut each| each.any(|one| one.strip_prefix(PURPOSES) == Some(&[OCSP])))
 }
 
 /// Whether it is an authority that may stand above `between` others and one that is none. Of one for some
@@ -61,10 +69,15 @@ fn is_used(read: &Certificate<'_>, ways: u8) -> bool {
 
 /// Whether it names this purpose; `None` if it names none.
 fn has_purpose(read: &Certificate<'_>, purpose: u8) -> Option<bool> {
+    let mut each = purposes(read)?;
+    Some(each.any(|one| one == ANY_PURPOSE || one.strip_prefix(PURPOSES) == Some(&[purpose])))
+}
+
+/// The purposes that it names; `None` if it names none.
+fn purposes<'c>(read: &Certificate<'c>) -> Option<impl Iterator<Item = &'c [u8]> + use<'c>> {
     let mut value = read.extension(EXTENDED_KEY_USAGE)?;
     let mut purposes = expect(&mut value, SEQUENCE)?.2;
-    let mut each = std::iter::from_fn(|| expect(&mut purposes, OID).map(|one| one.2));
-    Some(each.any(|one| one == ANY_PURPOSE || one.strip_prefix(PURPOSES) == Some(&[purpose])))
+    Some(std::iter::from_fn(move || expect(&mut purposes, OID).map(|one| one.2)))
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub(super) const BIT_STRING: u8 = 0x03;
 pub(super) const OCTET_STRING: u8 = 0x04;
 pub(super) const OID: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
+pub(super) const GENERALIZED_TIME: u8 = 0x18;
 const BMP_STRING: u8 = 0x1e;
 pub(super) const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
@@ -228,7 +228,7 @@ fn push_escaped(value: &[u8], out: &mut Vec<u8>) {
 }
 
 /// `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`, seconds since 1970.
-fn time((tag, _, contents): Value<'_>) -> Option<i64> {
+pub(super) fn time((tag, _, contents): Value<'_>) -> Option<i64> {
     let (year, rest) = match tag {
         UTC_TIME => {
             let (year, rest) = contents.split_at_checked(2)?;

@@ -4,16 +4,16 @@ use super::certificate::Certificate;
 use super::ciphers;
 use super::compression::Zlib;
 use super::key::{self, KeyFault};
-use super::noted;
+use super::pairs::Pairs;
 use super::tickets::{Keys, Mark, Store, Stored, Tickets};
 use super::verify::{AnyPeer, Clients};
 use ::aws_lc_rs::digest;
 use rustls::crypto::{SupportedKxGroup, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, StoresServerSessions};
+use rustls::server::{NoServerSessionStorage, StoresServerSessions};
 use rustls::sign::CertifiedKey;
-use rustls::{DistinguishedName, ServerConfig, SignatureAlgorithm, SupportedCipherSuite};
+use rustls::{DistinguishedName, ServerConfig, SupportedCipherSuite};
 use std::sync::Arc;
 
 /// Bytes that TLS adds to a record of TLS 1.3 beside its header are not counted by rustls; the header is.
@@ -37,12 +37,14 @@ pub struct TlsServer {
     pub with_http2: Arc<ServerConfig>,
     /// Whose certificates it asks for; `None` for nobody's.
     pub clients: Option<Arc<Clients>>,
+    /// Its certificates.
+    pub pairs: Arc<Pairs>,
 }
 
 /// What the configuration said.
 pub struct Recipe {
     /// Chains with their keys.
-    pub pairs: Vec<CertifiedKey>,
+    pub pairs: Pairs,
     /// TLS 1.2, TLS 1.3.
     pub versions: (bool, bool),
     /// Suites of TLS 1.2.
@@ -84,8 +86,8 @@ impl Recipe {
             Some(_) => builder.with_client_cert_verifier(Arc::new(AnyPeer { hints: self.hints, algorithms })),
             None => builder.with_no_client_auth(),
         };
-        let mut config =
-            builder.with_cert_resolver(Arc::new(Pairs(self.pairs.into_iter().map(Arc::new).collect())));
+        let pairs = Arc::new(self.pairs);
+        let mut config = builder.with_cert_resolver(pairs.clone());
         config.alpn_protocols = HTTP1.map(<[u8]>::to_vec).into();
         if self.compresses {
             config.cert_compressors = vec![&Zlib];
@@ -107,6 +109,7 @@ impl Recipe {
             config: Arc::new(config),
             with_http2: Arc::new(with_http2),
             clients: self.clients.map(Arc::new),
+            pairs,
         })
     }
 }
@@ -183,20 +186,4 @@ pub fn mark<'p>(parts: impl Iterator<Item = &'p [u8]>) -> Mark {
     let mut mark = Mark::default();
     mark.copy_from_slice(context.finish().as_ref());
     mark
-}
-
-/// Chooses among the certificates of a server what the client can verify: ECDSA before RSA.
-#[derive(Debug)]
-struct Pairs(Vec<Arc<CertifiedKey>>);
-
-impl ResolvesServerCert for Pairs {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let fits = |pair: &&Arc<CertifiedKey>| pair.key.choose_scheme(hello.signature_schemes()).is_some();
-        let is_rsa = |pair: &&Arc<CertifiedKey>| pair.key.algorithm() == SignatureAlgorithm::RSA;
-        let pair = self.0.iter().filter(fits).min_by_key(is_rsa)?;
-        if let Some(signer) = pair.key.choose_scheme(hello.signature_schemes()) {
-            noted::signed(signer.scheme());
-        }
-        Some(pair.clone())
-    }
 }
