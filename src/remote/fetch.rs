@@ -78,7 +78,6 @@ fn body(mut all: Vec<u8>) -> Result<Vec<u8>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
 
     #[test]
     fn bodies_come_whole_or_not_at_all() {
