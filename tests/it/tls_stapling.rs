@@ -64,8 +64,7 @@ fn stapled(server: &Server) -> Vec<u8> {
         .with_custom_certificate_verifier(curious.clone())
         .with_no_client_auth();
     drop(Client(Arc::new(config)).connect(server.port(), "host").unwrap());
-    let answer = curious.0.lock().unwrap().clone();
-    answer
+    curious.0.lock().unwrap().clone()
 }
 
 fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
