@@ -12,8 +12,8 @@ use super::tunnel;
 use crate::base::buffer::Buffer;
 use crate::base::clock;
 use crate::base::process_settings::Level;
-use crate::http::Version;
 use crate::http::chunked::{CHUNK_TAIL, LAST_CHUNK, LAST_CHUNK_HEAD, chunk_head};
+use crate::http::{Known, Version};
 use crate::net::deadline::{Alarm, Elapsed, sleep};
 use crate::net::error_log::OsError;
 use crate::net::h1_body::BodyFault;
@@ -181,8 +181,11 @@ pub async fn run(g: &Rc<Generation>, x: &mut Exchange, client: Client<'_>, answe
 fn coding(x: &mut Exchange, body: &Body, filtered: bool) -> Coding {
     let status = x.answer.status;
     if x.is_head() || status == 204 || status == 304 || (100..200).contains(&status) {
-        if matches!(status, 204) {
+        if status == 204 {
+            // There is nothing that these could be said of.
             x.answer.length = None;
+            x.answer.content_type.clear();
+            x.answer.fields.remove(Known::LastModified);
         }
         return Coding::None;
     }

@@ -23,6 +23,7 @@ use crate::pipeline::body::Source;
 use crate::pipeline::connection::Connection;
 use crate::pipeline::exchange::{Exchange, Recycled};
 use crate::pipeline::settings::{Lingering, ServerFacts};
+use crate::plan::names::Names;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -96,7 +97,13 @@ async fn serve_with(
             Ok(()) => walk::run(generation, x).await,
             Err(status) => refuse(generation, x, status).await,
         },
-        Err(Unread::Refused(status)) => refuse(generation, x, status).await,
+        Err(Unread::Refused(status)) => {
+            // A method that is refused has a head that is right, and the page for it may be its server's.
+            if status == 405 {
+                meet_server(generation, site, x);
+            }
+            refuse(generation, x, status).await
+        }
         Err(Unread::Gone(status)) => {
             if status > 0 {
                 x.answer.status = status;
@@ -278,6 +285,19 @@ pub(super) fn refused_head(x: &mut Exchange, fault: RequestFault) -> u16 {
     fault.status()
 }
 
+/// The host that the head names, and the server it means.
+fn meet_server<'g>(generation: &'g Rc<Generation>, site: usize, x: &mut Exchange) -> &'g Names {
+    let Exchange { host, head, input, .. } = x;
+    host.clear();
+    host.extend_from_slice(head.host_name.of(input.filled()));
+    host.make_ascii_lowercase();
+    let names = generation.plan.sites[site].names_at(&x.connection.local);
+    let server = names.find(x);
+    x.server = server;
+    x.here = generation.here(generation.plan.servers[server].own).clone();
+    names
+}
+
 /// From the head to a request that can walk: its server, its path, its body.
 /// `stream`: where its body comes from, if that is not known yet.
 pub(super) fn begin(
@@ -287,14 +307,7 @@ pub(super) fn begin(
     stream: Option<&Stream>,
 ) -> Result<(), u16> {
     x.request_length = x.head.len as u64;
-    let Exchange { host, head, input, .. } = x;
-    host.clear();
-    host.extend_from_slice(head.host_name.of(input.filled()));
-    host.make_ascii_lowercase();
-    let names = generation.plan.sites[site].names_at(&x.connection.local);
-    let server = names.find(x);
-    x.server = server;
-    x.here = generation.here(generation.plan.servers[server].own).clone();
+    let names = meet_server(generation, site, x);
     let merge_slashes = x.here.settings.server.merge_slashes;
     let expect = x.head.expect_continue && x.head.version == Version::Http11;
     if let Some(stream) = stream {
@@ -321,7 +334,7 @@ pub(super) fn begin(
         }
     }
     if names.tls {
-        tls::admit(x, &generation.plan.servers[server].tls)?;
+        tls::admit(x, &generation.plan.servers[x.server].tls)?;
     }
     if x.head.version == Version::Http2 && !names.http2 && !x.here.settings.server.http2.on {
         x.log(

@@ -452,7 +452,13 @@ fn refresh(x: &mut Exchange) -> Option<Answer> {
         return None;
     }
     let mut body = Vec::new();
-    status::refresh_page(x.answer.fields.find(Known::Location)?, &mut body);
+    let mut own = Vec::new();
+    redirect::location(x, b"/", &mut own);
+    own.pop();
+    // A path is named as it was written: the page's own address completes it.
+    let location = x.answer.fields.find(Known::Location)?;
+    let path = location.strip_prefix(own.as_slice()).filter(|path| path.starts_with(b"/"));
+    status::refresh_page(path.unwrap_or(location), &mut body);
     x.answer.fields.remove(Known::Location);
     x.answer.status = 200;
     x.answer.reason.clear();
@@ -470,6 +476,8 @@ fn page(x: &mut Exchange, status: u16) -> Answer {
     };
     let mut body = Vec::new();
     let has_page = status::error_page(status, token, &mut body);
+    // What the client is told is logged, too.
+    let status = status::sent(status);
     if has_page && status >= 400 && x.here.settings.msie_padding && x.version() >= Version::Http10 {
         let browser = Browser::of(x);
         if browser.msie || browser.chrome {

@@ -27,7 +27,7 @@ pub struct Difference {
 const OWN_FIELDS: &[&str] = &["server", "date"];
 
 /// Of a request that is refused while it is read, each server knows as much as it has read until then.
-const REFUSED: &[&str] = &["400", "405", "501", "505"];
+const REFUSED: &[&str] = &["400", "405", "414", "501", "505"];
 const KNOWN_LATE: &[&str] = &["uri", "host", "args"];
 
 /// Where a server's page of its own names the server.
@@ -146,7 +146,7 @@ fn normalise(message: &mut Message) {
     let now = message.get("date").and_then(seconds);
     for (_, value) in message.headers.iter_mut().filter(|(name, _)| name.eq_ignore_ascii_case("expires")) {
         if let (Some(now), Some(then)) = (now, seconds(value))
-            && (1..RELATIVE_SECONDS).contains(&(then - now))
+            && (-1..RELATIVE_SECONDS).contains(&(then - now))
         {
             // The second may have passed between the two.
             *value = format!("in about {} s", (then - now + 5) / 10 * 10);
