@@ -146,7 +146,7 @@ const ACCEPTED: &[Accepted] = &[
         case: "fields",
         request: "GET /two-hosts/",
         parts: &["upstream 1: host"],
-        before: Some("1.29.3"),
+        before: Some("1.31.4"),
         reason: "Host is written as Host",
         ..ANY
     },
