@@ -8,6 +8,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::base::json::quoted;
 use crate::conf::{Disk, Finding, Outcome, Place, Sources};
 use crate::features::survey::{Survey, advice, survey};
 use crate::process;
@@ -170,20 +171,6 @@ fn place_json(place: Option<Place>, sources: &Sources) -> String {
     }
 }
 
-/// A JSON string (RFC 8259, 7).
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for char in text.chars() {
-        match char {
-            '"' | '\\' => out.extend(['\\', char]),
-            '\u{0}'..='\u{1f}' => drop(write!(out, "\\u{:04x}", u32::from(char))),
-            char => out.push(char),
-        }
-    }
-    out.push('"');
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,10 +188,5 @@ mod tests {
         assert_eq!(parsed(&["a", "b"]), Err("invalid option: \"b\"".to_owned()));
         assert_eq!(parsed(&["-x"]), Err("invalid option: \"-x\"".to_owned()));
         assert_eq!(parsed(&["-p"]), Err("option \"-p\" requires directory name".to_owned()));
-    }
-
-    #[test]
-    fn strings_of_json() {
-        assert_eq!(quoted("a\"b\\\n\u{1}é"), "\"a\\\"b\\\\\\u000a\\u0001é\"");
     }
 }

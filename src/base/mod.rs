@@ -7,5 +7,6 @@ pub mod calendar;
 pub mod cidr;
 pub mod clock;
 pub mod counters;
+pub mod json;
 pub mod limits;
 pub mod process_settings;

@@ -24,6 +24,7 @@ impl Registry {
             block: None,
             body: &tree.directives,
             context: Context::MAIN,
+            stands_in: false,
             index: OnceCell::new(),
         };
         Scope { shared, level: Rc::new(level) }
@@ -49,6 +50,8 @@ struct Level<'t> {
     block: Option<&'t Directive>,
     body: &'t [Directive],
     context: Context,
+    /// It stands in for the location round it.
+    stands_in: bool,
     /// Where each name stands in a long body.
     index: OnceCell<HashMap<&'t str, Vec<u32>>>,
 }
@@ -90,6 +93,22 @@ impl<'t> Scope<'t> {
             block: Some(block),
             body: block.body(),
             context,
+            stands_in: false,
+            index: OnceCell::new(),
+        };
+        Scope { shared: Rc::clone(&self.shared), level: Rc::new(level) }
+    }
+
+    /// The scope of a block in this location that stands in for it for some requests: all that may be said
+    /// in a location may be said there, and what is not said holds as in the location.
+    #[must_use]
+    pub fn stand_in(&self, block: &'t Directive) -> Scope<'t> {
+        let level = Level {
+            parent: Some(Rc::clone(&self.level)),
+            block: Some(block),
+            body: block.body(),
+            context: self.level.context,
+            stands_in: true,
             index: OnceCell::new(),
         };
         Scope { shared: Rc::clone(&self.shared), level: Rc::new(level) }
@@ -101,11 +120,12 @@ impl<'t> Scope<'t> {
         Some(Scope { shared: Rc::clone(&self.shared), level })
     }
 
-    /// The location that this is the level of, or that this `if` or `limit_except` stands in.
+    /// The location that this is the level of, or that this `if`, `limit_except` or other level within it
+    /// stands in.
     pub fn location(&self) -> Option<Scope<'t>> {
         match self.level.context {
-            Context::LOCATION => Some(self.clone()),
-            Context::IF_IN_LOCATION | Context::LIMIT_EXCEPT => self.parent(),
+            Context::LOCATION if !self.level.stands_in => Some(self.clone()),
+            Context::LOCATION | Context::IF_IN_LOCATION | Context::LIMIT_EXCEPT => self.parent()?.location(),
             _ => None,
         }
     }
@@ -205,7 +225,10 @@ impl<'t> Scope<'t> {
             let specs = self.shared.specs.get(directive.name.text.as_str());
             specs.is_some_and(|specs| specs.iter().any(|spec| spec.inherit == Inherit::Answers))
         };
-        let own = |level: &&Level<'t>| !WITHIN.meets(level.context) || level.body.iter().any(answers);
+        let own = |level: &&Level<'t>| {
+            let within = WITHIN.meets(level.context) || level.stands_in;
+            !within || level.body.iter().any(answers)
+        };
         self.level.outwards().find(own).unwrap_or(&self.level)
     }
 

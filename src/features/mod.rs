@@ -10,6 +10,7 @@ pub mod browser;
 pub mod charset;
 pub mod consumer;
 pub mod core;
+pub mod cors;
 pub mod early_body;
 pub mod empty_gif;
 pub mod geo;
@@ -21,6 +22,7 @@ pub mod limits;
 pub mod map;
 pub mod mirror;
 pub mod plans;
+pub mod problem_details;
 pub mod proxy;
 pub mod realip;
 pub mod referer;
@@ -38,6 +40,7 @@ pub mod survey;
 pub mod try_files;
 pub mod upstream;
 pub mod variables;
+pub mod version;
 
 #[cfg(test)]
 pub mod testing;
@@ -66,7 +69,10 @@ pub const ALL: &[&Feature] = &[
     &early_body::FEATURE,
     // Before all that judges by an address.
     &realip::FEATURE,
+    &version::LIFE,
+    &cors::FEATURE,
     &rewrite::FEATURE,
+    &version::FEATURE,
     // Before all that reads from the blocks of consumers.
     &consumer::FEATURE,
     &plans::PLANS,
@@ -94,6 +100,8 @@ pub const ALL: &[&Feature] = &[
     &charset::FEATURE,
     &gzip::FEATURE,
     &access_log::FEATURE,
+    // Behind all that it is the default for.
+    &problem_details::FEATURE,
 ];
 
 /// Every directive, and what is refused by name.

@@ -12,6 +12,7 @@
 //! | [`host`] | `Host` and the authority of a request target |
 //! | [`uri`] | normalisation and escaping of request paths |
 //! | [`encoded`] | raw paths that others may read otherwise |
+//! | [`accept`] | which media types a client wants |
 //! | [`carried`] | heads of HTTP/2 requests as those of HTTP/1 |
 //! | [`chunked`] | the chunked transfer coding, both ways |
 //! | [`list`] | comma-separated lists |
@@ -20,6 +21,7 @@
 //! | [`proxy_protocol`] | what a balancer says of a connection before its first byte |
 #![forbid(unsafe_code)]
 
+pub mod accept;
 pub mod basic;
 pub mod carried;
 pub mod chunked;

@@ -8,6 +8,7 @@ use super::connection::{Connection, push_peer};
 use super::limits::Limits;
 use super::local::Locals;
 use super::passing::Passing;
+use super::problem::Problem;
 use super::settings::{Here, SetName};
 use super::step::Asked;
 use super::trace::UpstreamTrace;
@@ -133,6 +134,8 @@ pub struct Exchange {
     pub asked: Option<Asked>,
     /// An `if` has sent it to an upstream, and one after it, which matched too, knows of none.
     pub lost_upstream: bool,
+    /// What a step that answered with an error says of it.
+    pub problem: Option<Box<Problem>>,
     /// Relocations so far.
     pub relocations: u32,
     /// How deep in subrequests this one is.
@@ -372,6 +375,7 @@ impl Recycled {
                 values: Values::default(),
                 asked: None,
                 lost_upstream: false,
+                problem: None,
                 relocations: 0,
                 depth: 0,
                 alarm: Alarm::new(now + Duration::from_secs(60)),
@@ -454,6 +458,7 @@ impl Exchange {
         self.completed = false;
         self.is_post_action = false;
         self.error_status = None;
+        self.problem = None;
         self.upstream.clear();
         self.upstream_head.clear();
         self.upstream_input = Buffer::default();

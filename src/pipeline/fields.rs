@@ -83,6 +83,12 @@ impl FieldList {
         self.list.retain(|field| field.known != known);
     }
 
+    /// Removes every field whose name is one that `is` looks for.
+    pub fn remove_named(&mut self, is: impl Fn(&[u8]) -> bool) {
+        let bytes = &self.bytes;
+        self.list.retain(|field| !is(field.name.of(bytes)));
+    }
+
     /// The value of the first field of this identity.
     pub fn find(&self, known: Known) -> Option<&[u8]> {
         self.list.iter().find(|field| field.known == known).map(|field| field.value.of(&self.bytes))

@@ -21,6 +21,7 @@ pub mod media_type;
 pub mod pace;
 pub mod passing;
 pub mod pattern;
+pub mod problem;
 pub mod ranges;
 pub mod redirect;
 pub mod settings;

@@ -5,6 +5,7 @@ use super::exchange::Exchange;
 use super::files::FileRules;
 use super::filter::{BodyFilter, Stage};
 use super::pattern::Pattern;
+use super::problem::Problems;
 use super::step::{HeaderFilter, LogStep, PHASES, Phase, Step};
 use super::template::Template;
 use super::variable::Variable;
@@ -132,6 +133,10 @@ pub struct Settings {
     /// The numbers of the levels within this one that may stand in for it: those of its `if` blocks
     /// in order, then that of its `limit_except`.
     pub inner: Vec<usize>,
+    /// A directive of the gateway's own is used here.
+    pub is_gateway: bool,
+    /// `problem_details`.
+    pub problems: Problems,
     /// `post_action`.
     pub post_action: Option<Box<str>>,
     /// `uninitialized_variable_warn`.

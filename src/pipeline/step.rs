@@ -57,6 +57,8 @@ pub enum Flow {
     Relocate(Relocation),
     /// The path was rewritten: the location is looked for again.
     Search,
+    /// Another level stands in for the location: its phases begin.
+    Enter,
 }
 
 /// A request the gateway makes to itself on behalf of a client's; it reads no body.

@@ -571,6 +571,12 @@ impl<'a> Builder<'a> {
         self.settings().trailer_filters.push(Box::new(filter));
     }
 
+    /// Notes that the open location uses a directive of the gateway's own: errors in it are told as
+    /// `problem_details` says.
+    pub fn gateway(&mut self) {
+        self.settings().is_gateway = true;
+    }
+
     /// Leaves what a variable needs to know of the open location.
     pub fn attach(&mut self, attached: impl Any + Send + Sync) {
         self.settings().attached.push(Box::new(attached));

@@ -197,17 +197,16 @@ impl Gather<'_> {
     }
 
     /// Compiles the levels within a location that may stand in for it: those of its `if` blocks in
-    /// order, then that of its `limit_except`.
+    /// order, then that of its `limit_except`, then those of its versions.
     fn inner(&self, scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Vec<LocationId>, Diagnostic> {
         if scope.context() != Context::LOCATION {
             return Ok(Vec::new());
         }
         let branches = scope.here("if").map(|block| (block, Context::IF_IN_LOCATION));
         let limits = scope.here("limit_except").map(|block| (block, Context::LIMIT_EXCEPT));
-        branches
-            .chain(limits)
-            .map(|(block, context)| self.location(&scope.child(block, context), b))
-            .collect()
+        let inner = branches.chain(limits).map(|(block, context)| scope.child(block, context));
+        let versions = scope.here("version").map(|block| scope.stand_in(block));
+        inner.chain(versions).map(|level| self.location(&level, b)).collect()
     }
 
     /// Compiles the locations directly in this block. Named ones may stand in a server only.

@@ -204,6 +204,7 @@ async fn walked(g: &Rc<Generation>, x: &mut Exchange, told: &mut Told<'_>) {
                 walk::relocate(g, x, relocation)
             }
             Some(Flow::Search) => walk::search_again(g, x),
+            Some(Flow::Enter) => Stop::Relocated(Start::Location),
             Some(_) => walk::stand_in(g, x, 404),
         };
         told.log();
@@ -327,6 +328,7 @@ fn verdict(flow: &Flow) -> String {
         Flow::Answer(_) => "answers".to_owned(),
         Flow::Relocate(_) => "sends it on inside".to_owned(),
         Flow::Search => "has changed the path".to_owned(),
+        Flow::Enter => "chooses a level within".to_owned(),
     }
 }
 
@@ -345,6 +347,11 @@ fn location(g: &Generation, x: &Exchange, told: &mut Told<'_>) {
         let line = format!("{kind}{}{name} {}", router.modifier(id), written(settings.place));
         (name, line)
     };
+    let is_inner = |id: &LocationId| g.plan.locations.iter().any(|outer| outer.inner.contains(id));
+    if let Some(id) = found.filter(is_inner) {
+        told.line("", &format!("  within it, {}", written(g.here(id).settings.place)));
+        return;
+    }
     match found.filter(|found| *found != server.own) {
         Some(id) => told.line("location", &shown(id).1),
         None => told.line("location", "none: the server itself"),

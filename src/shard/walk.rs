@@ -17,6 +17,7 @@ use crate::pipeline::body::{RequestBody, Source};
 use crate::pipeline::browser::Browser;
 use crate::pipeline::exchange::{Exchange, Recycled};
 use crate::pipeline::file_path::FilePath;
+use crate::pipeline::problem::{self, Problem, Problems};
 use crate::pipeline::redirect;
 use crate::pipeline::settings::{ErrorPage, Satisfy, ServerTokens};
 use crate::pipeline::step::{Asked, Flow, PHASES, Phase, Relocation, Step, Subrequest};
@@ -53,7 +54,7 @@ pub(super) enum Start {
     ServerRewrite,
     /// Where its location is looked for: after `rewrite` in a location.
     Search,
-    /// In the location it was put in: after a move to a named one.
+    /// In the location it was put in: after a move to a named one, or to a version.
     Location,
 }
 
@@ -77,6 +78,7 @@ async fn walk(g: &Rc<Generation>, x: &mut Exchange, mut start: Start) -> Answer 
             Flow::Answer(answer) => Stop::Answer(answer),
             Flow::Relocate(relocation) => relocate(g, x, relocation),
             Flow::Search => search_again(g, x),
+            Flow::Enter => Stop::Relocated(Start::Location),
             Flow::Refuse(status) => stand_in(g, x, status),
             // The phases end with an answer; nothing found is what nginx says then.
             Flow::Next | Flow::Grant | Flow::Identify | Flow::Pause(_) | Flow::Ask(_) | Flow::Aside(_) => {
@@ -470,6 +472,13 @@ fn refresh(x: &mut Exchange) -> Option<Answer> {
 
 /// The built-in page for a status. Fields that the step has put into the answer stay.
 fn page(x: &mut Exchange, status: u16) -> Answer {
+    let problem = x.problem.take();
+    if status >= 400 && x.here.settings.problems == Problems::Auto {
+        x.answer.fields.push_known(Known::Vary, b"Vary", b"Accept");
+    }
+    if status >= 400 && problem::is_wanted(x) {
+        return object(x, status, problem.as_deref());
+    }
     let token = match x.here.settings.server_tokens {
         ServerTokens::Off => crate::SERVER,
         ServerTokens::On | ServerTokens::Build => crate::SERVER_VERSION,
@@ -484,12 +493,26 @@ fn page(x: &mut Exchange, status: u16) -> Answer {
             status::padding(&mut body);
         }
     }
+    if let Some(problem) = problem {
+        problem::tell(&problem, &mut body);
+    }
     x.answer.status = status;
     x.answer.reason.clear();
     x.answer.content_type.clear();
     if has_page {
         x.answer.content_type.extend_from_slice(b"text/html");
     }
+    x.answer.length = Some(body.len() as u64);
+    Answer::Ready(Body::Bytes(body))
+}
+
+/// An error as an object that programs can read.
+fn object(x: &mut Exchange, status: u16, problem: Option<&Problem>) -> Answer {
+    let body = problem::object(status::sent(status), problem).into_bytes();
+    x.answer.status = status;
+    x.answer.reason.clear();
+    x.answer.content_type.clear();
+    x.answer.content_type.extend_from_slice(b"application/problem+json");
     x.answer.length = Some(body.len() as u64);
     Answer::Ready(Body::Bytes(body))
 }

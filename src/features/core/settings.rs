@@ -127,6 +127,8 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
         set_names: b.set_names(),
         steps: Default::default(),
         step_names: Default::default(),
+        is_gateway: false,
+        problems: Default::default(),
         place: scope.directive().map(|block| block.place),
         header_filters: Vec::new(),
         body_filters: Vec::new(),
@@ -303,7 +305,8 @@ fn root(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Root, Diagnostic> {
         }
         if let Some(directive) = alias {
             let path = directory(directive, b)?;
-            let regex = scope.directive().is_some_and(is_regex);
+            let block = scope.location().and_then(|location| location.directive());
+            let regex = block.is_some_and(is_regex);
             let name = location_name(&scope);
             if name.starts_with('@') {
                 let message = "the \"alias\" directive cannot be used inside the named location";

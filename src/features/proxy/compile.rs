@@ -1,6 +1,7 @@
 //! From the directives of one location to its step.
 
 use super::bind::Bind;
+use super::canary;
 use super::cookies::Cookies;
 use super::request::Resolved;
 use super::retry::NextUpstream;
@@ -59,7 +60,14 @@ pub(super) const BUFFER_SIZE: u64 = 4 * 1024;
 /// What nginx refuses, in its words.
 pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
     let pass = scope.one("proxy_pass").and_then(|directive| Some((directive, directive.args.first()?)));
+    let canary = canary::line(scope);
     let Some((directive, word)) = pass else {
+        if let Some(line) = canary.filter(|_| scope.context() == Context::LOCATION) {
+            // Where versions answer, each may have what it is a share of.
+            if scope.here("version").next().is_none() {
+                return Err(scope.error(line, "\"canary\" needs a \"proxy_pass\" beside it"));
+            }
+        }
         if follows_another(scope) {
             // Whoever has a content step serves no files.
             b.quick(Phase::PreContent, LostUpstream);
@@ -77,13 +85,43 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
     let name_ends_in_slash = b.settings().name.ends_with('/');
     b.settings().auto_redirect = name_ends_in_slash;
     b.settings().passes = true;
-    b.waiting(Phase::Content, ProxyStep { settings: Arc::new(settings) });
+    let stays = ProxyStep { settings: Arc::new(settings) };
+    match canary {
+        None => b.waiting(Phase::Content, stays),
+        Some(line) => {
+            let (share, to) = canary::compile(scope, line, b)?;
+            let leaves = ProxyStep { settings: Arc::new(elsewhere(scope, directive, word, line, to, b)?) };
+            b.gateway();
+            b.waiting(Phase::Content, canary::Split { share, stays, leaves });
+        }
+    }
     Ok(())
+}
+
+/// What `proxy_pass` would be with another upstream's name in it.
+fn elsewhere(
+    scope: &Scope<'_>,
+    directive: &Directive,
+    word: &Word,
+    canary: &Directive,
+    to: &str,
+    b: &mut Builder<'_>,
+) -> Result<ProxySettings, Diagnostic> {
+    let split = word.text.split_once("://").filter(|_| !word.text.contains('$'));
+    let Some((scheme, rest)) = split else {
+        let message = "\"canary\" cannot be used with \"proxy_pass\" with variables";
+        return Err(scope.error(canary, message));
+    };
+    let (_, uri) = split_authority(rest);
+    let text = format!("{scheme}://{to}{}", uri.unwrap_or_default());
+    let target = target(scope, directive, &Word { text, ..word.clone() }, b)?;
+    stick(&target, b);
+    settings(scope, target, b)
 }
 
 /// Whether this is an `if` that may match after one with a `proxy_pass`.
 fn follows_another(scope: &Scope<'_>) -> bool {
-    let Some(location) = scope.location().filter(|_| scope.context() == Context::IF_IN_LOCATION) else {
+    let Some(location) = scope.parent().filter(|_| scope.context() == Context::IF_IN_LOCATION) else {
         return false;
     };
     location.here("if").any(|block| {
@@ -254,10 +292,16 @@ fn target(
 /// Whether the part of the path that a location is named by can be replaced: there is such a name, and
 /// the directive stands in the location itself.
 fn replaces_name(scope: &Scope<'_>) -> bool {
-    if scope.here("proxy_pass").next().is_none() {
-        // It is inherited from the location round it.
-        return scope.parent().is_none_or(|outer| replaces_name(&outer));
+    let is_version = scope.directive().is_some_and(|block| block.name.text == "version");
+    if is_version || scope.here("proxy_pass").next().is_none() {
+        // It is inherited from the location round it, or stands in for that.
+        return scope.parent().is_none_or(|outer| is_version && is_named(&outer) || replaces_name(&outer));
     }
+    is_named(scope)
+}
+
+/// Whether this is a location that is named by the beginning of its paths.
+fn is_named(scope: &Scope<'_>) -> bool {
     let is_nameless =
         |block: &Directive| block.args.first().is_some_and(|word| word.text.starts_with(['~', '@']));
     scope.context() == Context::LOCATION && !scope.directive().is_some_and(is_nameless)

@@ -14,6 +14,7 @@ const NOT_BUILT: &str = "the module it belongs to is not built; nothing is writt
 /// All of them.
 pub const DIRECTIVES: &[D] = &[
     D::new("proxy_pass", Context::LOCATION.or(Context::IF_IN_LOCATION).or(Context::LIMIT_EXCEPT), ONE, "URL", "", "The upstream that answers: http://host[:port][/uri], http://unix:/path[:/uri], or an upstream's name; variables are allowed.").inherit(Inherit::Answers),
+    D::new("canary", Context::LOCATION, Arity::Between(2, 3), "share% [by=string] to=upstream", "", "The share of the requests of this proxy_pass that another upstream gets, by the hash of the string: the same string always goes the same way; where it is empty, $request_id is taken. Only the upstream's name is another one.").inherit(Inherit::Never),
     D::new("proxy_set_header", HSL, Arity::Exactly(2), "field value", "Host $proxy_host; Connection \"\"", "A header field of the request to the upstream; an empty value removes it.").inherit(Inherit::Together),
     D::new("proxy_hide_header", HSL, ONE, "field", "", "A field of the upstream's answer that clients do not see.").inherit(Inherit::Together),
     D::new("proxy_pass_header", HSL, ONE, "field", "", "A field that is hidden by default and that clients shall see.").inherit(Inherit::Together),

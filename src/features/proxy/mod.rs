@@ -4,6 +4,7 @@ mod accel;
 mod answer;
 mod attempt;
 mod bind;
+mod canary;
 mod compile;
 mod cookies;
 mod directives;

@@ -61,7 +61,7 @@ fn names(body: &[Directive], b: &mut Builder<'_>) {
             if is_name(name) && !is_offered(name, b) {
                 b.define_settable(name);
             }
-        } else if let "server" | "location" | "route" | "if" = directive.name.text.as_str() {
+        } else if let "server" | "location" | "route" | "version" | "if" = directive.name.text.as_str() {
             names(directive.body(), b);
         }
     }

@@ -49,6 +49,7 @@ fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
     let block = scope.location().and_then(|location| location.directive());
     if block.is_some_and(|block| block.name.text == "route") {
         b.attach(InRoute);
+        b.gateway();
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ pub const FEATURE: Feature = Feature {
 };
 
 /// Shares are counted in hundredths of a percent.
-const WHOLE: u32 = 10_000;
+pub const WHOLE: u32 = 10_000;
 
 /// The digits behind the point of a share.
 const DECIMALS: usize = 2;
@@ -78,7 +78,7 @@ fn split(scope: &Scope<'_>, block: &Directive, b: &mut Builder<'_>) -> Result<()
 }
 
 /// A share like `12.5%` in hundredths of a percent; more than none of it.
-fn hundredths(text: &str) -> Option<u32> {
+pub fn hundredths(text: &str) -> Option<u32> {
     let number = text.strip_suffix('%')?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if fraction.len() > DECIMALS || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
@@ -119,7 +119,7 @@ impl Derive for Split {
 }
 
 /// MurmurHash2, the 32-bit one, with a seed of 0: nginx's, so that both split alike.
-fn murmur2(data: &[u8]) -> u32 {
+pub fn murmur2(data: &[u8]) -> u32 {
     const M: u32 = 0x5bd1_e995;
     let mut hash = data.len() as u32;
     let (words, tail) = data.as_chunks::<4>();
