@@ -82,7 +82,7 @@ mod upstream_keepalive;
 mod upstreams;
 mod values;
 mod variables;
-mod websocket;
 mod versions;
+mod websocket;
 mod worker;
 mod wrong_configurations;
