@@ -16,6 +16,7 @@ pub mod empty_gif;
 pub mod geo;
 pub mod gzip;
 pub mod headers;
+pub mod headers_more;
 pub mod http2;
 pub mod index;
 pub mod limits;
@@ -37,6 +38,7 @@ pub mod static_files;
 pub mod stub_status;
 pub mod sub_filter;
 pub mod survey;
+pub mod trace_context;
 pub mod try_files;
 pub mod upstream;
 pub mod variables;
@@ -69,6 +71,8 @@ pub const ALL: &[&Feature] = &[
     &early_body::FEATURE,
     // Before all that judges by an address.
     &realip::FEATURE,
+    &trace_context::FEATURE,
+    &headers_more::INPUT,
     &version::LIFE,
     &cors::FEATURE,
     &rewrite::FEATURE,
@@ -93,6 +97,8 @@ pub const ALL: &[&Feature] = &[
     &autoindex::RANDOM,
     &index::FEATURE,
     &autoindex::FEATURE,
+    // As in OpenResty, it does not see what add_header adds.
+    &headers_more::FEATURE,
     &headers::FEATURE,
     &gzip::gunzip::FEATURE,
     &addition::FEATURE,

@@ -18,7 +18,6 @@ const DISCOVERY: &str = "discovery of upstreams is not built yet";
 const FASTCGI: &str = "FastCGI is not built yet";
 const GEOIP: &str = "GeoIP databases are not built yet";
 const GRPC: &str = "gRPC proxying is not built yet";
-const HEADERS: &str = "editing headers this way is not built yet";
 const HEALTH: &str = "active health checks are not built yet";
 const HTTP3: &str = "HTTP/3 is not built yet";
 const IMAGES: &str = "image processing is not built";
@@ -597,10 +596,6 @@ pub const REFUSED: &[Refused] = &[
     no("modsecurity_rules_remote", "ModSecurity-nginx", WAF),
     no("modsecurity_transaction_id", "ModSecurity-nginx", WAF),
     no("modsecurity_use_error_log", "ModSecurity-nginx", WAF),
-    no("more_clear_headers", "headers-more-nginx-module", HEADERS),
-    no("more_clear_input_headers", "headers-more-nginx-module", HEADERS),
-    no("more_set_headers", "headers-more-nginx-module", HEADERS),
-    no("more_set_input_headers", "headers-more-nginx-module", HEADERS),
     no("mp4", "ngx_http_mp4_module", MEDIA),
     no("mp4_buffer_size", "ngx_http_mp4_module", MEDIA),
     no("mp4_limit_rate", "ngx_http_mp4_module", MEDIA),
@@ -653,7 +648,6 @@ pub const REFUSED: &[Refused] = &[
     no("otel_span_attr", "ngx_otel_module", TRACING),
     no("otel_span_name", "ngx_otel_module", TRACING),
     no("otel_trace", "ngx_otel_module", TRACING),
-    no("otel_trace_context", "ngx_otel_module", TRACING),
     no("output_buffers", "ngx_http_core_module", NOT_BUILT),
     no("override_charset", "ngx_http_charset_module", CHARSET),
     no("pagespeed", "ngx_pagespeed", PAGES),

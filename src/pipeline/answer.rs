@@ -32,6 +32,8 @@ pub struct AnswerHead {
     pub trailers: FieldList,
     /// The body is to be chunked even if its length is known: fields will follow it.
     pub expect_trailers: bool,
+    /// The field Server is left out.
+    pub hides_server: bool,
     /// Which parts of the body may be asked for.
     pub ranges: Ranges,
     /// The charset that the body is to be in, where the upstream names one (`X-Accel-Charset`), or the
@@ -63,6 +65,7 @@ impl AnswerHead {
         self.fields.clear();
         self.trailers.clear();
         self.expect_trailers = false;
+        self.hides_server = false;
         self.ranges = Ranges::No;
         self.coding_varies = false;
         self.charset = None;

@@ -24,6 +24,7 @@ pub mod pattern;
 pub mod problem;
 pub mod ranges;
 pub mod redirect;
+pub mod request_fields;
 pub mod settings;
 pub mod step;
 pub mod template;

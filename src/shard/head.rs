@@ -60,7 +60,7 @@ pub(super) fn fields(x: &Exchange) -> Fields {
 #[inline]
 fn front(x: &Exchange, coding: Coding, mut put: impl FnMut(&[u8], &[u8])) {
     let answer = &x.answer;
-    if answer.fields.find(Known::Server).is_none() {
+    if answer.fields.find(Known::Server).is_none() && !answer.hides_server {
         let token = match x.here.settings.server_tokens {
             ServerTokens::Off => crate::SERVER,
             ServerTokens::On | ServerTokens::Build => crate::SERVER_VERSION,

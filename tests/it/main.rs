@@ -28,6 +28,7 @@ mod files;
 mod flow;
 mod geo;
 mod gzip;
+mod headers_more;
 mod http1;
 mod http1_abuse;
 mod http1_body;

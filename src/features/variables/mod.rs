@@ -11,6 +11,8 @@ mod time;
 mod upstream;
 mod user;
 
+pub use request::new_id;
+
 use crate::conf::{Diagnostic, Scope};
 use crate::pipeline::variable::{Eval, VariableSpec};
 use crate::plan::builder::Builder;

@@ -110,7 +110,7 @@ thread_local! {
 
 /// Sixteen bytes that nobody can guess from others, in hexadecimal: a keyed hash of a counter, as
 /// in nginx, so that no system call is needed per request.
-fn new_id() -> [u8; 32] {
+pub fn new_id() -> [u8; 32] {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let halves = IDS.with(|(key, made)| {
         let number = made.get();
