@@ -119,11 +119,11 @@ fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
     Ok(())
 }
 
+/// Names of versions, in order.
+type Names = Box<[Box<[u8]>]>;
+
 /// The names of the versions in order, and the number of the default one.
-fn versions(
-    scope: &Scope<'_>,
-    blocks: &[&Directive],
-) -> Result<(Box<[Box<[u8]>]>, Option<usize>), Diagnostic> {
+fn versions(scope: &Scope<'_>, blocks: &[&Directive]) -> Result<(Names, Option<usize>), Diagnostic> {
     let (mut names, mut default) = (Vec::<Box<[u8]>>::new(), None);
     for block in blocks {
         let [name, rest @ ..] = block.args.as_slice() else {
@@ -154,7 +154,7 @@ fn versions(
 /// Puts the level of a version in the location's place.
 struct Choose {
     from: Box<[Template]>,
-    versions: Box<[Box<[u8]>]>,
+    versions: Names,
     default: Option<usize>,
     place: usize,
 }
