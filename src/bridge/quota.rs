@@ -438,9 +438,8 @@ impl Account {
         };
     }
 
-    /// The quota that was last asked about, and what was leased of the window that counts.
-    pub fn wanted(&self) -> (u64, u64) {
-        let Kept { number, .. } = self.used();
+    /// The quota that was last asked about, and what was leased of a window.
+    pub fn wanted(&self, number: u64) -> (u64, u64) {
         let (known, leased, _) = self.lease();
         (self.limit.load(Relaxed), if known == number { leased } else { 0 })
     }

@@ -120,6 +120,35 @@ fn a_limit_is_asked_once() {
     assert_eq!(server.get("/f").status(), 503);
 }
 
+#[test]
+fn a_rate_may_be_told_by_each_request() {
+    if !only_octroi("rates of nginx hold no variables") {
+        return;
+    }
+    let server = Setup::http(
+        "plan free { rate 1r/m burst=9; } plan_default free;
+         map $arg_tier $tier_rate { default 1r/m; gold 1000r/s; none ''; wrong fast; }
+         limit_req_zone $arg_k zone=one:1m rate=$tier_rate;
+         limit_req_zone $arg_k zone=two:1m rate=$plan_rate;
+         log_format short '$status $limit_req_status';
+         server { listen 127.0.0.1:%%PORT%%; access_log %%DIR%%/short.log short;
+           location /one/ { alias %%DIR%%/www/; limit_req zone=one nodelay; }
+           location /two/ { alias %%DIR%%/www/; limit_req zone=two burst=1 nodelay; }
+           location /both/ { alias %%DIR%%/www/; limit_req zone=two burst=1 nodelay; limit_req zone=one nodelay; } }",
+    )
+    .file("www/f", "x")
+    .start();
+    assert_eq!(statuses(&server, "/one/f?k=1", 2), [200, 503]);
+    // A thousand a second flow off in a millisecond each.
+    eventually("gold comes through", || server.get("/one/f?k=1&tier=gold").status() == 200);
+    assert_eq!(statuses(&server, "/one/f?k=2&tier=none", 3), [200; 3]);
+    assert_eq!(statuses(&server, "/one/f?k=3&tier=wrong", 1), [503]);
+    server.wait_log("invalid rate \"fast\" of zone \"one\", client: ");
+    assert_eq!(statuses(&server, "/two/f?k=4", 3), [200, 200, 503]);
+    assert_eq!(statuses(&server, "/both/f?k=5", 2), [200, 503]);
+    assert_eq!(statuses(&server, "/both/f?k=6&tier=none", 3), [200, 200, 503]);
+}
+
 /// A configuration with two shards, or workers.
 fn two(text: &str) -> Setup {
     Setup::whole(&format!(

@@ -47,6 +47,8 @@ mod maps;
 mod mirror;
 mod moving;
 mod plans;
+mod quotas;
+mod quotas_redis;
 mod proxy_failure;
 mod proxy_protocol;
 mod proxy_request;

@@ -50,7 +50,7 @@ struct Connections {
 
 pub(super) fn http(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
     for line in scope.here("limit_conn_zone") {
-        Declared::add(scope, line, ZoneKind::Count, b, |_| Ok(None))?;
+        Declared::add(scope, line, ZoneKind::Count, b, |_, _| Ok(None))?;
     }
     let _: Vec<Connections> = lines::all(scope, b)?;
     Refusal::compile(scope, NAMES).map(drop)

@@ -33,15 +33,15 @@ pub(super) fn all<L: Limit>(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Ve
     Ok(limits)
 }
 
-/// Adds a step for the limits whose key is known early, and one for those whose key only the checks of
-/// access make known.
+/// Adds a step for the limits whose key, and rate, is known early, and one for those of which only the
+/// checks of access make them known.
 pub(super) fn add_steps<L: Limit, S: QuickStep + 'static>(
     limits: Vec<L>,
     b: &mut Builder<'_>,
     step: impl Fn(Vec<L>, When) -> S,
 ) {
     let (late, early): (Vec<L>, Vec<L>) =
-        limits.into_iter().partition(|limit| b.is_known_late(&limit.zone().key));
+        limits.into_iter().partition(|limit| limit.zone().is_late(b));
     for (limits, when, phase) in [(early, When::Early, Phase::PreAccess), (late, When::Late, Phase::Admit)] {
         if !limits.is_empty() {
             b.quick(phase, step(limits, when));

@@ -28,7 +28,7 @@ pub const REQUESTS: Feature = Feature {
             Arity::Exactly(3),
             "key zone=name:size rate=rate",
             "",
-            "Declares a zone that counts requests by a key (text with variables), and the rate at which a key's requests may come: 10r/s, 30r/m.",
+            "Declares a zone that counts requests by a key (text with variables), and the rate at which a key's requests may come: 10r/s, 30r/m. A rate may hold variables, which NGINX's cannot: one that is empty for a request is no limit, one that is no rate is refused.",
         )
         .inherit(Inherit::NeverMany),
         D::new(

@@ -1,7 +1,7 @@
 //! `limit_req`: nginx's leaky bucket, per key.
 
 use super::lines::{self, Limit};
-use super::zone::{Counted, Declared};
+use super::zone::{self, Counted, Declared};
 use super::{Names, Refusal};
 use crate::base::process_settings::Level;
 use crate::bridge::bucket::{BURST_MAX, Level as Bucket};
@@ -57,21 +57,30 @@ struct Rate {
 struct Passed {
     limit: usize,
     key: Fingerprint,
+    rate: u64,
 }
 
 pub(super) fn http(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
     for line in scope.here("limit_req_zone") {
-        Declared::add(scope, line, ZoneKind::Rate, b, |word| rate(scope, line, word))?;
+        Declared::add(scope, line, ZoneKind::Rate, b, |word, b| rate(scope, line, word, b))?;
     }
     let _: Vec<Rate> = lines::all(scope, b)?;
     Refusal::compile(scope, NAMES).map(drop)
 }
 
-/// `rate=10r/s`, `rate=30r/m`: thousandths of a request a second.
-fn rate(scope: &Scope<'_>, line: &Directive, word: &Word) -> Result<Option<u64>, Diagnostic> {
+/// `rate=10r/s`, `rate=30r/m`, `rate=$variable`.
+fn rate(
+    scope: &Scope<'_>,
+    line: &Directive,
+    word: &Word,
+    b: &mut Builder<'_>,
+) -> Result<Option<zone::Rate>, Diagnostic> {
     let Some(text) = word.text.strip_prefix("rate=") else { return Ok(None) };
+    if text.contains('$') {
+        return Ok(Some(zone::Rate::Told(b.template_of(text, word)?)));
+    }
     let invalid = || scope.error_at(line, word, format!("invalid rate \"{}\"", word.text));
-    value::rate(text).ok_or_else(invalid).map(Some)
+    value::rate(text).ok_or_else(invalid).map(|rate| Some(zone::Rate::Fixed(rate)))
 }
 
 pub(super) fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
@@ -155,23 +164,33 @@ impl LimitRequests {
             let here = locals.at(limit.zone.slot);
             let key = here.zone.table.fingerprint(key);
             let counts = number + 1 == self.limits.len();
-            let verdict = if counts { limit.count(here, key) } else { limit.look(here, key) };
+            let rate = match limit.zone.rate.of(x) {
+                Ok(Some(rate)) => rate,
+                Ok(None) => continue,
+                Err(text) => {
+                    // A limit that cannot be told from none must not be none.
+                    let zone = &limit.zone.name;
+                    x.log(Level::Error, format_args!("invalid rate \"{text}\" of zone \"{zone}\""));
+                    return self.refuse(x, limit, 0);
+                }
+            };
+            let verdict = if counts { limit.count(here, key, rate) } else { limit.look(here, key, rate) };
             match verdict {
-                Ok(excess) => last = Some((limit, if counts { excess } else { 0 })),
+                Ok(excess) => last = Some((limit, if counts { excess } else { 0 }, rate)),
                 Err(excess) => return self.refuse(x, limit, excess),
             }
             if !counts {
-                passed.push(Passed { limit: number, key });
+                passed.push(Passed { limit: number, key, rate });
             }
         }
-        let Some((mut limit, mut excess)) = last else { return Flow::Next };
-        let mut delay_ms = limit.delay_ms(excess);
-        for Passed { limit: number, key } in passed.iter().rev() {
+        let Some((mut limit, mut excess, rate)) = last else { return Flow::Next };
+        let mut delay_ms = limit.delay_ms(excess, rate);
+        for Passed { limit: number, key, rate } in passed.iter().rev() {
             let Some(earlier) = self.limits.get(*number) else { continue };
             let locals = x.locals.clone();
-            let found = earlier.add(locals.at(earlier.zone.slot), *key);
-            if earlier.delay_ms(found) > delay_ms {
-                (limit, excess, delay_ms) = (earlier, found, earlier.delay_ms(found));
+            let found = earlier.add(locals.at(earlier.zone.slot), *key, *rate);
+            if earlier.delay_ms(found, *rate) > delay_ms {
+                (limit, excess, delay_ms) = (earlier, found, earlier.delay_ms(found, *rate));
             }
         }
         self.admit(x, limit, excess, delay_ms)
@@ -223,14 +242,14 @@ impl LimitRequests {
 
 impl Rate {
     /// Counts a request that the limit lets in. The excess; `Err` with it when it is too much.
-    fn count(&self, here: &Rc<ZoneHere>, key: Fingerprint) -> Result<u64, u64> {
+    fn count(&self, here: &Rc<ZoneHere>, key: Fingerprint, rate: u64) -> Result<u64, u64> {
         if let Some(leases) = &here.leases {
             return leases.borrow_mut().take(&here.zone.table, key, here.zone.now_ms()).map(|_| 0);
         }
         let now = here.zone.now_ms();
         let mut excess = 0;
         here.zone.table.update(key, |word| {
-            let level = Bucket::with_one_more(word, now, self.zone.rate);
+            let level = Bucket::with_one_more(word, now, rate);
             excess = level.excess;
             (excess <= self.burst).then(|| level.word())
         });
@@ -238,18 +257,18 @@ impl Rate {
     }
 
     /// The same without counting it.
-    fn look(&self, here: &Rc<ZoneHere>, key: Fingerprint) -> Result<u64, u64> {
+    fn look(&self, here: &Rc<ZoneHere>, key: Fingerprint, rate: u64) -> Result<u64, u64> {
         let word = here.zone.table.word(key);
-        let excess = Bucket::with_one_more(word, here.zone.now_ms(), self.zone.rate).excess;
+        let excess = Bucket::with_one_more(word, here.zone.now_ms(), rate).excess;
         if excess <= self.burst { Ok(excess) } else { Err(excess) }
     }
 
     /// Counts a request that was let in.
-    fn add(&self, here: &Rc<ZoneHere>, key: Fingerprint) -> u64 {
+    fn add(&self, here: &Rc<ZoneHere>, key: Fingerprint, rate: u64) -> u64 {
         let now = here.zone.now_ms();
         let mut excess = 0;
         here.zone.table.update(key, |word| {
-            let level = Bucket::with_one_more(word, now, self.zone.rate);
+            let level = Bucket::with_one_more(word, now, rate);
             excess = level.excess;
             Some(level.word())
         });
@@ -257,8 +276,8 @@ impl Rate {
     }
 
     /// How long a request with this excess waits.
-    fn delay_ms(&self, excess: u64) -> u64 {
-        excess.saturating_sub(self.delay).saturating_mul(1000) / self.zone.rate.max(1)
+    fn delay_ms(&self, excess: u64, rate: u64) -> u64 {
+        excess.saturating_sub(self.delay).saturating_mul(1000) / rate.max(1)
     }
 }
 
@@ -299,6 +318,8 @@ mod tests {
             ("limit_req_zone x zone=z:64k sync;", "invalid parameter \"sync\""),
             ("limit_req_zone x rate=1r/s rate=2r/s;", "\"limit_req_zone\" must have \"zone\" parameter"),
             ("limit_req_zone x zone=z:64k rate=5;", "no error"),
+            ("limit_req_zone x zone=z:64k rate=$uri;", "no error"),
+            ("limit_req_zone x zone=z:64k rate=$nowhere; server { }", "unknown \"nowhere\" variable"),
             ("limit_req zone=none;", "zero size shared memory zone \"none\""),
             ("limit_req zone=z burst=0;", "invalid burst value \"burst=0\""),
             ("limit_req zone=z delay=x;", "invalid delay value \"delay=x\""),

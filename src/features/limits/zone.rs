@@ -27,11 +27,19 @@ pub(super) struct Counted {
     /// The key as it is written.
     key_text: String,
     pub(super) key: Template,
-    /// For requests: the rate, thousandths a second.
-    pub(super) rate: u64,
+    /// For requests: the rate.
+    pub(super) rate: Rate,
     /// The zone of a shard.
     pub(super) slot: Slot<Rc<ZoneHere>>,
     uses: Arc<Mutex<Uses>>,
+}
+
+/// How fast the requests of a key may come.
+pub(super) enum Rate {
+    /// Thousandths of a request a second.
+    Fixed(u64),
+    /// Each request says it, in the words of a configuration.
+    Told(Template),
 }
 
 /// How a zone is used: leases are taken out of it only where all its limits allow them.
@@ -53,7 +61,7 @@ impl Declared {
         line: &Directive,
         kind: ZoneKind,
         b: &mut Builder<'_>,
-        mut rate: impl FnMut(&Word) -> Result<Option<u64>, Diagnostic>,
+        mut rate: impl FnMut(&Word, &mut Builder<'_>) -> Result<Option<Rate>, Diagnostic>,
     ) -> Result<(), Diagnostic> {
         let directive = line.name.text.as_str();
         let Some((key_word, words)) = line.args.split_first() else {
@@ -63,11 +71,11 @@ impl Declared {
         };
         let key = b.template(key_word)?;
         let mut named = None;
-        let mut per_second = 1000;
+        let mut per_second = Rate::Fixed(1000);
         for word in words {
             if let Some(text) = word.text.strip_prefix("zone=") {
                 named = Some(name_and_size(scope, line, word, text)?);
-            } else if let Some(found) = rate(word)? {
+            } else if let Some(found) = rate(word, b)? {
                 per_second = found;
             } else {
                 return Err(scope.error_at(line, word, format!("invalid parameter \"{}\"", word.text)));
@@ -80,13 +88,14 @@ impl Declared {
         b.zone(spec.clone(), directive).map_err(|message| scope.error(line, message))?;
         let uses = Arc::new(Mutex::new(Uses::None));
         let known = uses.clone();
+        let fixed = per_second.fixed();
         let counted = Counted {
             name: spec.name.clone(),
             kind,
             key_text: spec.key.clone(),
             key,
             rate: per_second,
-            slot: b.reserve(move |facts| Rc::new(here(facts, &spec, per_second, &known))),
+            slot: b.reserve(move |facts| Rc::new(here(facts, &spec, fixed, &known))),
             uses,
         };
         b.store::<Declared>().0.push(Arc::new(counted));
@@ -136,16 +145,49 @@ fn name_and_size<'w>(
 }
 
 /// A zone as a shard has it.
-fn here(facts: &ShardFacts<'_>, spec: &ZoneSpec, rate: u64, uses: &Mutex<Uses>) -> ZoneHere {
+fn here(facts: &ShardFacts<'_>, spec: &ZoneSpec, rate: Option<u64>, uses: &Mutex<Uses>) -> ZoneHere {
     let zone = facts.zones.find(&spec.name).cloned().unwrap_or_else(|| Arc::new(Zone::new(spec.clone())));
-    let leases = match *uses.lock().unwrap_or_else(PoisonError::into_inner) {
-        Uses::Leasable(burst) => Leases::new(rate, burst, facts.shards).map(RefCell::new),
-        Uses::None | Uses::Exact => None,
+    let uses = *uses.lock().unwrap_or_else(PoisonError::into_inner);
+    let leases = match (uses, rate) {
+        (Uses::Leasable(burst), Some(rate)) => Leases::new(rate, burst, facts.shards).map(RefCell::new),
+        _ => None,
     };
     ZoneHere { zone, leases }
 }
 
+impl Rate {
+    fn fixed(&self) -> Option<u64> {
+        match self {
+            Rate::Fixed(rate) => Some(*rate),
+            Rate::Told(_) => None,
+        }
+    }
+
+    /// The rate of a request, thousandths a second: `Ok(None)` where nothing is said, which is no limit.
+    ///
+    /// # Errors
+    /// What is said is no rate: this.
+    pub(super) fn of(&self, x: &Exchange) -> Result<Option<u64>, String> {
+        let template = match self {
+            Rate::Fixed(rate) => return Ok(Some(*rate)),
+            Rate::Told(template) => template,
+        };
+        let text = template.value(x);
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let rate = std::str::from_utf8(&text).ok().and_then(value::rate).filter(|rate| *rate > 0);
+        rate.map(Some).ok_or_else(|| String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
 impl Counted {
+    /// Whether what it counts by is known only behind Access.
+    pub(super) fn is_late(&self, b: &Builder<'_>) -> bool {
+        b.is_known_late(&self.key)
+            || matches!(&self.rate, Rate::Told(template) if b.is_known_late(template))
+    }
+
     /// Notes that a limit uses the zone: `burst` where it could do with leases.
     pub(super) fn note_use(&self, burst: Option<u64>) {
         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);

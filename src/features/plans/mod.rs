@@ -58,9 +58,9 @@ pub const PLANS: Feature = Feature {
             "quota_store",
             Context::HTTP,
             Arity::Exactly(1),
-            "file:folder",
+            "file:folder | redis://[user:password@]host[:port][/db]",
             "file:/var/lib/octroi/quota",
-            "Where the counts of quotas are kept, for callers that are known. In a folder of this host they survive reloads and restarts; of a process that is killed the last second at most is lost. The folder is made by the master. Without this directive, and with another prefix than Debian's, it is quota below that.",
+            "Where the counts of quotas are kept, for callers that are known. In a folder of this host they survive reloads and restarts; of a process that is killed the last second at most is lost. The folder is made by the master. Without this directive, and with another prefix than Debian's, it is quota below that. In a Redis, all hosts count together: each leases a tenth of a quota at a time, 1000 requests at most, ahead of its requests, so that none waits, and two hosts together stay within one lease of the quota.",
         )
         .inherit(Inherit::Never),
         D::new(
@@ -69,7 +69,7 @@ pub const PLANS: Feature = Feature {
             Arity::Exactly(1),
             "open | closed",
             "open",
-            "What becomes of requests while nobody knows what is left of their quota: they pass, or are answered with 503.",
+            "What becomes of requests while nobody knows what is left of their quota, since the Redis is away and no lease is left: they pass and are told of later, or are answered with 503.",
         )
         .inherit(Inherit::Never),
         D::new(
@@ -144,6 +144,8 @@ mod tests {
             ("quota_store file:/q; quota_failure closed;", "no error"),
             ("quota_store file:;", "invalid quota store \"file:\""),
             ("quota_store /q;", "invalid quota store \"/q\""),
+            ("plan a { quota 5/day; } quota_store redis://127.0.0.1:6379/0;", "no error"),
+            ("quota_store redis://;", "invalid quota store: Redis URL did not parse- InvalidClientConfig"),
             ("quota_failure maybe;", "invalid value \"maybe\""),
             ("plan a { } plan a { }", "duplicate plan \"a\""),
             ("plan 'a b' { }", "invalid plan name \"a b\""),

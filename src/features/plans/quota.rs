@@ -12,6 +12,7 @@ use crate::pipeline::exchange::Exchange;
 use crate::pipeline::limits::{Left, PlanSaid, PlanVerdict, QUOTAS_MAX, ZoneHere};
 use crate::pipeline::local::Slot;
 use crate::plan::builder::Builder;
+use crate::remote::quota::check_redis;
 use ahash::AHashMap;
 use std::cell::{Cell, RefCell};
 use std::path::Path;
@@ -118,6 +119,10 @@ fn store(scope: &Scope<'_>, line: &Directive, b: &Builder<'_>) -> Result<StoreSp
     let invalid = || scope.error_at(line, word, format!("invalid quota store \"{}\"", word.text));
     match word.text.strip_prefix("file:") {
         Some(path) if !path.is_empty() => Ok(StoreSpec::File(b.path(path))),
+        None if word.text.starts_with("redis://") => match check_redis(&word.text) {
+            Ok(()) => Ok(StoreSpec::Redis(word.text.as_str().into())),
+            Err(error) => Err(scope.error_at(line, word, format!("invalid quota store: {error}"))),
+        },
         _ => Err(invalid()),
     }
 }

@@ -2,11 +2,15 @@
 
 mod file;
 mod record;
+mod redis;
+
+pub use redis::check as check_redis;
 
 use crate::base::process_settings::Level;
 use crate::bridge::quota::{Book, StoreSpec};
 use crate::net::error_log::{ErrorLog, OsError};
 use file::CountsFile;
+use redis::RedisStore;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,6 +28,7 @@ pub struct Keeper {
 
 enum Store {
     File(CountsFile),
+    Redis(RedisStore),
 }
 
 impl Keeper {
@@ -39,7 +44,7 @@ impl Keeper {
                 let refused = |error| format!("quota_store \"{}\": {}", folder.display(), OsError(&error));
                 Store::File(opened.map_err(refused)?)
             }
-            StoreSpec::Redis(url) => return Err(format!("quota_store \"{url}\": no Redis here")),
+            StoreSpec::Redis(url) => Store::Redis(RedisStore::new(url, log)?),
         };
         Ok((book.clone(), Keeper { book, store }))
     }
@@ -49,6 +54,7 @@ impl Keeper {
         let Keeper { book, store } = self;
         match store {
             Store::File(file) => keep_file(book, file, ends, log).await,
+            Store::Redis(redis) => redis.keep(book, ends).await,
         }
     }
 }
