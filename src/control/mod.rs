@@ -29,7 +29,7 @@ enum Order {
     /// Do a plan's work.
     TakeUp(Arc<Plan>, ErrorLog),
     /// Keep the counts of quotas.
-    Keep(Keeper, ErrorLog),
+    Keep(Box<Keeper>, ErrorLog),
     /// Keep them for the last time, and say so.
     End(flume::Sender<()>),
 }
@@ -57,7 +57,7 @@ impl Control {
 
     /// Keeps the counts of quotas until nobody counts in them any more.
     pub fn keep(&self, keeper: Keeper, log: &ErrorLog) {
-        let _ = self.orders.send(Order::Keep(keeper, log.clone()));
+        let _ = self.orders.send(Order::Keep(Box::new(keeper), log.clone()));
     }
 
     /// Keeps them for the last time: the process is about to end, and no shard counts any more.

@@ -103,8 +103,7 @@ fn a_store_that_cannot_be_opened_is_an_error() {
     if !only_octroi(ONLY) {
         return;
     }
-    let mut server =
-        with_consumers("plan p { quota 5/day; } quota_store file:%%DIR%%/nginx.conf;").prepare();
+    let mut server = with_consumers("plan p { quota 5/day; } quota_store file:%%DIR%%/nginx.conf;").prepare();
     let outcome = server.run(&[]);
     assert_ne!(outcome.code, Some(0));
     server.wait_log("quota_store \"");

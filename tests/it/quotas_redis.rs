@@ -37,7 +37,9 @@ impl Redis {
         let settings = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
         let child = Command::new("redis-server").args(settings).stdout(Stdio::null()).spawn().unwrap();
         self.child = Some(child);
-        eventually("the Redis answers", || self.command("PING").is_some_and(|answer| answer.starts_with("+PONG")));
+        eventually("the Redis answers", || {
+            self.command("PING").is_some_and(|answer| answer.starts_with("+PONG"))
+        });
     }
 
     /// Kills it: all that it knew is gone.
@@ -59,8 +61,10 @@ impl Redis {
 
     fn server(&self, directives: &str) -> Server {
         let address = self.port.address();
-        with_consumers(&format!("plan p {{ quota {QUOTA}/year; }} quota_store redis://{address}/3; {directives}"))
-            .start()
+        with_consumers(&format!(
+            "plan p {{ quota {QUOTA}/year; }} quota_store redis://{address}/3; {directives}"
+        ))
+        .start()
     }
 }
 

@@ -40,8 +40,7 @@ pub(super) fn add_steps<L: Limit, S: QuickStep + 'static>(
     b: &mut Builder<'_>,
     step: impl Fn(Vec<L>, When) -> S,
 ) {
-    let (late, early): (Vec<L>, Vec<L>) =
-        limits.into_iter().partition(|limit| limit.zone().is_late(b));
+    let (late, early): (Vec<L>, Vec<L>) = limits.into_iter().partition(|limit| limit.zone().is_late(b));
     for (limits, when, phase) in [(early, When::Early, Phase::PreAccess), (late, When::Late, Phase::Admit)] {
         if !limits.is_empty() {
             b.quick(phase, step(limits, when));

@@ -184,8 +184,7 @@ impl Rate {
 impl Counted {
     /// Whether what it counts by is known only behind Access.
     pub(super) fn is_late(&self, b: &Builder<'_>) -> bool {
-        b.is_known_late(&self.key)
-            || matches!(&self.rate, Rate::Told(template) if b.is_known_late(template))
+        b.is_known_late(&self.key) || matches!(&self.rate, Rate::Told(template) if b.is_known_late(template))
     }
 
     /// Notes that a limit uses the zone: `burst` where it could do with leases.

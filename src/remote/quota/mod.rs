@@ -28,7 +28,7 @@ pub struct Keeper {
 
 enum Store {
     File(CountsFile),
-    Redis(RedisStore),
+    Redis(Box<RedisStore>),
 }
 
 impl Keeper {
@@ -44,7 +44,7 @@ impl Keeper {
                 let refused = |error| format!("quota_store \"{}\": {}", folder.display(), OsError(&error));
                 Store::File(opened.map_err(refused)?)
             }
-            StoreSpec::Redis(url) => Store::Redis(RedisStore::new(url, log)?),
+            StoreSpec::Redis(url) => Store::Redis(Box::new(RedisStore::new(url, log)?)),
         };
         Ok((book.clone(), Keeper { book, store }))
     }

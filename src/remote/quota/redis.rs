@@ -143,8 +143,7 @@ impl RedisStore {
             .set_connection_timeout(Some(ANSWER_TIMEOUT))
             .set_response_timeout(Some(ANSWER_TIMEOUT));
         let connected = async {
-            let mut connection =
-                self.client.get_multiplexed_async_connection_with_config(&settings).await?;
+            let mut connection = self.client.get_multiplexed_async_connection_with_config(&settings).await?;
             let script: String =
                 redis::cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query_async(&mut connection).await?;
             RedisResult::Ok((connection, script))
