@@ -50,7 +50,7 @@ fn decisions(c: &mut Criterion) {
         b.iter(|| black_box(book.count(&account, black_box(&quota), NOON)));
     });
     let text = "plan free { rate 1000000r/s burst=200000; } plan_default free;
-        server { listen 8080; location / { enforce_plan on; return 204; } }";
+        server { listen 8080; location / { enforce_plan on; root /; } }";
     with_exchange(&plan(text), "/", |x| {
         let here = x.here.clone();
         let Some(Step::Quick(step)) = here.settings.steps(Phase::Admit).first() else { return };

@@ -16,7 +16,7 @@ pub fn with_consumers(directives: &str) -> Setup {
     Setup::http(&format!(
         "{consumers} {directives}
          server {{ listen 127.0.0.1:%%PORT%%; auth_api_key octroi from=$http_x_api_key; enforce_plan on;
-           location / {{ return 204; }} }}"
+           location / {{ root %%DIR%%; try_files /none =204; }} }}"
     ))
 }
 
@@ -31,6 +31,16 @@ fn left(server: &Server, key: &str) -> u64 {
     let text = answer.get("RateLimit").unwrap();
     let (_, left) = text.split_once("\"year\";r=").unwrap();
     left.split(';').next().unwrap().parse().unwrap()
+}
+
+/// Kills master and workers. What is left of them is the pid file, which nobody is to take for another's.
+pub fn kill_all(server: &mut Server) {
+    for pid in server.pids() {
+        kill("KILL", pid.into());
+    }
+    server.allow_alerts();
+    server.wait_exit();
+    std::fs::remove_file(server.path("nginx.pid")).unwrap();
 }
 
 const PLAN: &str = "plan p { quota 100/year; } quota_store file:%%DIR%%/kept;";
@@ -67,11 +77,7 @@ fn a_process_that_is_killed_loses_a_second_at_most() {
     eventually("the counts are kept", || server.read("kept/counts").contains(" 2 consumer:a\n"));
     // On an idle machine half a second.
     assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
-    for pid in server.pids() {
-        kill("KILL", pid.into());
-    }
-    server.allow_alerts();
-    server.wait_exit();
+    kill_all(&mut server);
     server.launch();
     assert_eq!(left(&server, "a"), 97);
     // The worker alone: the master starts another.
@@ -130,7 +136,7 @@ fn shards_share_a_quota() {
         "worker_processes 2; daemon off; pid %%DIR%%/nginx.pid; error_log %%DIR%%/error.log crit; events {{ }}
          http {{ access_log off; {consumers} plan p {{ quota 500/year; }} quota_store file:%%DIR%%/kept;
            server {{ listen 127.0.0.1:%%PORT%%; auth_api_key octroi from=$http_x_api_key; enforce_plan on;
-             location / {{ return 204; }} }} }}"
+             location / {{ root %%DIR%%; try_files /none =204; }} }} }}"
     ))
     .start();
     let passed: usize = std::thread::scope(|scope| {

@@ -145,7 +145,7 @@ mod tests {
             ("quota_store file:;", "invalid quota store \"file:\""),
             ("quota_store /q;", "invalid quota store \"/q\""),
             ("plan a { quota 5/day; } quota_store redis://127.0.0.1:6379/0;", "no error"),
-            ("quota_store redis://;", "invalid quota store: Redis URL did not parse- InvalidClientConfig"),
+            ("quota_store redis://;", "invalid quota store: Missing hostname - InvalidClientConfig"),
             ("quota_failure maybe;", "invalid value \"maybe\""),
             ("plan a { } plan a { }", "duplicate plan \"a\""),
             ("plan 'a b' { }", "invalid plan name \"a b\""),
