@@ -163,16 +163,17 @@ impl Master {
                 return ControlFlow::Break(self.exit(ExitCode::FAILURE));
             }
         };
-        if came.signal {
-            while let Some(signal) = self.signals.next(&self.log, |signal| self.action(signal)) {
-                self.take_signal(signal)?;
-            }
-        }
+        // First what a worker said: it may be why it has ended.
         if came.message {
             self.take_message(false)?;
         }
         if came.next_message {
             self.take_message(true)?;
+        }
+        if came.signal {
+            while let Some(signal) = self.signals.next(&self.log, |signal| self.action(signal)) {
+                self.take_signal(signal)?;
+            }
         }
         self.tick()
     }
