@@ -2,7 +2,7 @@
 //! Redis come and go.
 
 use crate::harness::*;
-use crate::quotas::{ask, kill_all, with_consumers};
+use crate::quotas::{applies, ask, kill_all, with_consumers};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
@@ -20,7 +20,7 @@ struct Redis {
 impl Redis {
     /// `None` where there is no redis-server, which is reported.
     fn start() -> Option<Redis> {
-        if !only_octroi("nginx knows no plans") {
+        if !applies() {
             return None;
         }
         if Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_err() {
