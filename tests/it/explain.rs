@@ -20,6 +20,10 @@ const CONF: &str = "
         location ~ \\.php$ { add_header X-Kind php always; return 403 'no php'; }
         location / { rewrite ^/old/(.*)$ /exact last; error_page 404 /gone; }
         location /gone { return 410 'it is gone'; }
+        location /versions/ {
+            version_from $arg_v;
+            version v1 { deprecated 2026-01-01; canary 100% to=127.0.0.1:3; proxy_pass http://annonces/old/; }
+        }
     }";
 
 fn told(server: &Server, arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -93,6 +97,17 @@ fn requests_that_the_gateway_answers() {
             && text.contains("| it is gone"),
         "{text}"
     );
+    let text = ask("GET HOST/versions/x?v=v1");
+    for line in [
+        "rewrite        version: chooses a level within",
+        "  within it, (",
+        ": first 127.0.0.1:3, of 127.0.0.1:3",
+        "  GET /old/x?v=v1 HTTP/1.1",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    let text = ask("GET HOST/versions/x");
+    assert!(text.contains("| {\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400"), "{text}");
     let text = ask("GET HOST/any/a/b");
     assert!(text.contains("asks /auth inside, whose answer decides"), "{text}");
     let text = ask("GET HOST/api/v1/annonces/a%2Fb");

@@ -50,6 +50,7 @@ pub(super) fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Dia
     }
     match (compile::all(b), scope.one("enforce_plan")) {
         (Some(plans), _) => {
+            b.gateway();
             b.quick(Phase::Admit, EnforcePlan(plans.clone()));
             b.header_filter(Told(plans));
             Ok(())
