@@ -30,7 +30,8 @@ fn a_plan_has_one_bucket_across_locations() {
         ["/a/f", "/b/f", "/a/f", "/b/f", "/a/f", "/free/f"].map(|target| server.get(target).status());
     assert_eq!(statuses, [200, 200, 200, 429, 429, 200]);
     let refused = server.get("/b/f");
-    assert!(refused.text().contains("<h1>429 Too Many Requests</h1>"), "{}", refused.text());
+    assert_eq!(refused.get("Content-Type"), Some("application/problem+json"));
+    assert!(refused.text().contains("\"status\":429"), "{}", refused.text());
     assert_eq!(refused.get("RateLimit-Policy"), Some("\"rate\";q=1;w=60"));
     let wait: u64 = refused.get("Retry-After").unwrap().parse().unwrap();
     assert!((55..=63).contains(&wait), "{wait}");
