@@ -24,6 +24,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
         Command::Demo(arguments) => crate::demo::run(arguments),
         Command::Explain(arguments) => crate::explain::run(arguments),
         Command::Check(arguments) => crate::check::run(&arguments),
+        Command::Key(arguments) => crate::key::run(&arguments),
         Command::Reference => {
             // A pager that was left early has shown enough.
             let _ = io::stdout().write_all(crate::features::reference().as_bytes());
@@ -54,6 +55,8 @@ enum Command {
     Check(Vec<OsString>),
     /// `explain`.
     Explain(Vec<OsString>),
+    /// `key`.
+    Key(Vec<OsString>),
 }
 
 /// What is printed before anything else, and most often alone.
@@ -73,6 +76,9 @@ fn parse(arguments: Vec<OsString>) -> Result<Command, String> {
     }
     if arguments.peek().is_some_and(|first| first == "explain") {
         return Ok(Command::Explain(arguments.skip(1).collect()));
+    }
+    if arguments.peek().is_some_and(|first| first == "key") {
+        return Ok(Command::Key(arguments.skip(1).collect()));
     }
     let mut invocation = Invocation::default();
     let mut version = None;
@@ -157,6 +163,7 @@ Usage: octroi [-?hvVtTq] [-s signal] [-p prefix]
        octroi explain 'METHOD URL' [-H 'Name: value'] [--from address]
                       [-c filename] [-p prefix] [-g directives]
        octroi demo
+       octroi key new | hash | list
 
 Options:
   -?,-h         : this help
@@ -179,6 +186,7 @@ Verbs:
   explain       : tell what becomes of a request: which server and location take it and why,
                   what each step decides, whom it would be passed on to; no host is asked
   demo          : start example services and the gateway in front of them
+  key           : make a key for auth_api_key, hash one, list those of a configuration
 
 ",
         prefix = process::default_prefix().display(),
@@ -274,6 +282,7 @@ mod tests {
         assert_eq!(parsed(&["-h", "directives"]), Ok(Command::Reference));
         assert_eq!(parsed(&["check", "a", "--json"]), Ok(Command::Check(vec!["a".into(), "--json".into()])));
         assert_eq!(parsed(&["explain", "/"]), Ok(Command::Explain(vec!["/".into()])));
+        assert_eq!(parsed(&["key", "list"]), Ok(Command::Key(vec!["list".into()])));
         assert_eq!(parsed(&["demo", "-x"]), Ok(Command::Demo(vec!["-x".into()])));
     }
 }

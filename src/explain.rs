@@ -158,6 +158,7 @@ fn report(wanted: Wanted) -> Result<String, String> {
     let origin = process::resolve(Some(&conf), wanted.prefix.as_deref(), None, wanted.globals.clone());
     let Loaded { plan, sources, .. } =
         features::load(&origin, &mut Disk).map_err(|error| error.to_string().trim_end().to_owned())?;
+    plan.preparations.iter().try_for_each(|prepare| prepare())?;
     let (site, local, note) = entrance(&plan, &wanted)?;
     let written = |place: Option<Place>| {
         place.map_or_else(String::new, |place| {

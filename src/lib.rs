@@ -5,6 +5,7 @@
 //! | | [`cli`] | nginx's flags and our verbs |
 //! | | [`process`] | the life of the processes: master and worker, signals, reload |
 //! | | [`check`] | `octroi check`: what of a configuration works, and what does not |
+//! | | [`key`] | `octroi key`: makes, hashes and lists keys of callers |
 //! | | [`demo`] | `octroi demo`: small services with the gateway in front of them |
 //! | | [`explain`] | `octroi explain`: what becomes of a request, and why |
 //! | 7 | [`control`] | the control plane: what waits for other hosts, on a runtime of its own |
@@ -32,6 +33,7 @@ pub mod demo;
 pub mod explain;
 pub mod features;
 pub mod http;
+pub mod key;
 pub mod net;
 pub mod pipeline;
 pub mod plan;

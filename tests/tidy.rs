@@ -38,6 +38,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("check", 9),
     ("demo", 9),
     ("explain", 9),
+    ("key", 9),
     ("cli", 10),
 ];
 

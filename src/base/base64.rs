@@ -47,6 +47,22 @@ pub fn encode(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Appends the Base64 of `bytes` in digits that are safe in a URL, without padding.
+pub fn encode_url(bytes: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    encode(bytes, out);
+    while out.len() > start && out.ends_with(b"=") {
+        out.pop();
+    }
+    for digit in out.iter_mut().skip(start) {
+        match digit {
+            b'+' => *digit = b'-',
+            b'/' => *digit = b'_',
+            _ => {}
+        }
+    }
+}
+
 /// The six bits of a digit.
 fn sextet(digit: u8, last: [u8; 2]) -> Option<u32> {
     let value = match digit {

@@ -1,6 +1,7 @@
 //! What one thread puts in place of another value while all others use it. Readers keep what they took;
 //! whether there is a newer one they see by its number, which nobody writes but who publishes.
 
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -37,9 +38,48 @@ impl<T> Published<T> {
     }
 }
 
+/// What a shard has seen of a published value: it takes the lock only when there is another one.
+pub struct Seen<T> {
+    number: Cell<u64>,
+    value: RefCell<Option<Arc<T>>>,
+}
+
+impl<T> Default for Seen<T> {
+    fn default() -> Self {
+        Seen { number: Cell::new(0), value: RefCell::new(None) }
+    }
+}
+
+impl<T> Seen<T> {
+    /// What `look` makes of the value in force, with its number.
+    #[inline]
+    pub fn look<R>(&self, published: &Published<T>, look: impl FnOnce(&T, u64) -> R) -> R {
+        let mut value = self.value.borrow_mut();
+        let held = match value.take().filter(|_| self.number.get() == published.number()) {
+            Some(held) => held,
+            None => {
+                let (newer, number) = published.current();
+                self.number.set(number);
+                newer
+            }
+        };
+        look(value.insert(held), self.number.get())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shard_sees_the_newest_value() {
+        let published = Published::new(7);
+        let seen = Seen::default();
+        assert_eq!(seen.look(&published, |value, number| (*value, number)), (7, 0));
+        published.publish(Arc::new(8));
+        assert_eq!(seen.look(&published, |value, number| (*value, number)), (8, 1));
+        assert_eq!(seen.look(&published, |value, number| (*value, number)), (8, 1));
+    }
 
     #[test]
     fn a_new_value_has_a_new_number() {

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod access_log;
 pub mod addition;
+pub mod api_key;
 pub mod auth_basic;
 pub mod auth_request;
 pub mod autoindex;
@@ -28,6 +29,7 @@ pub mod proxy;
 pub mod realip;
 pub mod referer;
 pub mod refused;
+pub mod require;
 pub mod resolver;
 pub mod rewrite;
 pub mod route;
@@ -83,6 +85,10 @@ pub const ALL: &[&Feature] = &[
     &access::FEATURE,
     &auth_basic::FEATURE,
     &auth_request::FEATURE,
+    // Behind the others: what these find out the ones before need not.
+    &api_key::FEATURE,
+    // Behind all that finds out who calls.
+    &require::FEATURE,
     &limits::REQUESTS,
     &limits::CONNECTIONS,
     // Behind all else that judges in Admit.

@@ -222,6 +222,16 @@ fn digits(text: &[u8]) -> Option<i64> {
     Some(text.iter().fold(0, |n, digit| n * 10 + i64::from(digit - b'0')))
 }
 
+/// When the day that is written as `2027-01-31` begins in UTC.
+pub fn parse_day(text: &[u8]) -> Option<i64> {
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *text else { return None };
+    let (year, month, day) = (digits(&[y1, y2, y3, y4])?, digits(&[m1, m2])?, digits(&[d1, d2])?);
+    let at = days(year, month.clamp(1, 12), day) * 86_400;
+    // The 30th of February is a day in March.
+    let begun = parts(at);
+    ((begun.year, begun.month, begun.day) == (year, month, day)).then_some(at)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,6 +261,24 @@ mod tests {
         assert_eq!(text(error_log(NOW, 3600)), "2026/11/22 19:00:00");
         assert_eq!(text(syslog(NOW, 0)), "Nov 22 18:00:00");
         assert_eq!(text(syslog(NOW - 20 * 86_400, 3600)), "Nov  2 19:00:00");
+    }
+
+    #[test]
+    fn days_of_the_calendar() {
+        assert_eq!(parse_day(b"1970-01-02"), Some(86_400));
+        assert_eq!(parse_day(b"2024-02-29"), Some(1_709_164_800));
+        for text in [
+            "2023-02-29",
+            "2023-13-01",
+            "2023-00-01",
+            "2023-01-00",
+            "2023-1-1",
+            "2023-01-01 ",
+            "20230101",
+            "",
+        ] {
+            assert_eq!(parse_day(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

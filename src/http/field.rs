@@ -210,6 +210,8 @@ pub struct Field {
     pub value: Span,
     /// Which it is.
     pub known: Known,
+    /// It is not passed on: its value was a secret, and is not here any more.
+    pub hidden: bool,
 }
 
 impl Field {
@@ -303,7 +305,7 @@ mod tests {
         let buf = b"CookieX-Apix-apiabc";
         let field = |n: (usize, usize), v: (usize, usize)| {
             let name = Span::new(n.0, n.1);
-            Field { name, value: Span::new(v.0, v.1), known: Known::of(name.of(buf)) }
+            Field { name, value: Span::new(v.0, v.1), known: Known::of(name.of(buf)), hidden: false }
         };
         let mut fields = Fields::default();
         fields.push(field((0, 6), (16, 17)));

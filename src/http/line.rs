@@ -98,7 +98,7 @@ pub(super) fn read(buf: &[u8], start: usize) -> Line {
         _ => Name::Odd,
     };
     Line::Field {
-        field: Field { name: Span::new(start, start + colon), value, known },
+        field: Field { name: Span::new(start, start + colon), value, known, hidden: false },
         name: name_kind,
         next,
     }

@@ -167,6 +167,32 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
+    /// Puts a text that is not longer in the place of the target's path and arguments, in the buffer
+    /// itself; the rest of the request line follows it.
+    pub fn replace_path(&mut self, buf: &mut [u8], text: &[u8]) {
+        let (start, end) = (self.path.start as usize, self.path.end as usize);
+        let line_end = self.request_line.end as usize;
+        let Some(shorter) = end.saturating_sub(start).checked_sub(text.len()).filter(|_| end <= line_end)
+        else {
+            return;
+        };
+        let Some(place) = buf.get_mut(start..start + text.len()) else { return };
+        place.copy_from_slice(text);
+        if shorter == 0 || line_end > buf.len() {
+            return;
+        }
+        buf.copy_within(end..line_end, end - shorter);
+        buf[line_end - shorter..line_end].fill(b' ');
+        let by = shorter as u32;
+        self.path.end -= by;
+        self.target.end -= by;
+        self.request_line.end -= by;
+        if self.protocol.start as usize >= end {
+            self.protocol.start -= by;
+            self.protocol.end -= by;
+        }
+    }
+
     /// Forgets everything but the memory. Needed only when a partial head is given up.
     pub fn clear(&mut self) {
         let mut fields = std::mem::take(&mut self.fields);

@@ -2,6 +2,7 @@
 //! credential names, or the subject of a token. A part of the exchange that costs a request without one
 //! a pointer.
 
+use super::veil::KeyHash;
 use crate::base::limits::SCRATCH_KEEP_BYTES;
 
 /// What separates groups where they are one text; no group's name holds it.
@@ -82,7 +83,14 @@ struct Who {
     plan_name: Vec<u8>,
     issuer: Vec<u8>,
     subject: Vec<u8>,
+    /// The hashes of the keys that the request came with, each with the number of its source.
+    keys: Vec<(u16, KeyHash)>,
+    /// The arguments that held keys, separated by `&`.
+    hidden: String,
 }
+
+/// Different keys of one source that are kept: two are one too many already.
+const KEYS_MAX: usize = 2;
 
 impl Caller {
     /// Whether somebody has shown who it is.
@@ -157,6 +165,21 @@ impl Caller {
         Ok(())
     }
 
+    /// The same for a consumer of which nothing but its name is known.
+    ///
+    /// # Errors
+    /// As for [`Caller::identify`].
+    pub fn identify_by_name(&mut self, method: AuthMethod, name: &[u8]) -> Result<(), Conflict> {
+        let who = self.who.get_or_insert_default();
+        if who.consumer.is_empty() {
+            who.consumer.extend_from_slice(name);
+        } else if *who.consumer != *name {
+            return Err(Conflict);
+        }
+        self.method.get_or_insert(method);
+        Ok(())
+    }
+
     /// Notes whom a token is about, who issued it, for a caller that is known.
     pub fn note_token(&mut self, issuer: &[u8], subject: &[u8]) {
         let who = self.who.get_or_insert_default();
@@ -178,10 +201,45 @@ impl Caller {
         groups.extend_from_slice(group);
     }
 
+    /// Keeps the hash of a key that was found at a source. Of several the first two that differ.
+    pub fn keep_key(&mut self, source: u16, hash: KeyHash) {
+        let keys = &mut self.who.get_or_insert_default().keys;
+        let held = keys.iter().filter(|(number, _)| *number == source).count();
+        if held < KEYS_MAX && !keys.contains(&(source, hash)) {
+            keys.push((source, hash));
+        }
+    }
+
+    /// The hashes of the keys that the request came with, each with the number of its source.
+    pub fn keys(&self) -> &[(u16, KeyHash)] {
+        self.who.as_ref().map_or(&[], |who| &who.keys)
+    }
+
+    /// Notes that an argument held a key, and is not passed on.
+    pub fn hide_argument(&mut self, name: &str) {
+        let hidden = &mut self.who.get_or_insert_default().hidden;
+        if !hidden.split('&').any(|known| known == name) {
+            hidden.push('&');
+            hidden.push_str(name);
+        }
+    }
+
+    /// Whether there are such arguments.
+    #[inline]
+    pub fn hides_arguments(&self) -> bool {
+        self.who.as_ref().is_some_and(|who| !who.hidden.is_empty())
+    }
+
+    /// Their names.
+    pub fn hidden_arguments(&self) -> impl Iterator<Item = &str> {
+        let hidden = self.who.as_ref().map_or("", |who| &who.hidden);
+        hidden.split('&').filter(|name| !name.is_empty())
+    }
+
     /// Takes over what is known of another's caller: a subrequest is made on its behalf.
     pub fn copy(&mut self, other: &Caller) {
         self.clear();
-        let Some(theirs) = other.who() else { return };
+        let Some(theirs) = other.who.as_deref() else { return };
         let who = self.who.get_or_insert_default();
         who.consumer.extend_from_slice(&theirs.consumer);
         who.groups.extend_from_slice(&theirs.groups);
@@ -189,6 +247,8 @@ impl Caller {
         who.plan_name.extend_from_slice(&theirs.plan_name);
         who.issuer.extend_from_slice(&theirs.issuer);
         who.subject.extend_from_slice(&theirs.subject);
+        who.keys.extend_from_slice(&theirs.keys);
+        who.hidden.push_str(&theirs.hidden);
         self.method = other.method;
     }
 
@@ -213,6 +273,8 @@ impl Who {
             }
         }
         self.plan = None;
+        self.keys.clear();
+        self.hidden.clear();
     }
 }
 

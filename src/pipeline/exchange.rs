@@ -225,9 +225,11 @@ impl Exchange {
             [] => front_line(self.input.filled()),
             line => line,
         };
+        let veil = self.here.settings.veil.as_deref();
+        let masked = |text: &[u8]| veil.map_or_else(|| text.to_vec(), |veil| veil.masked(text));
         if !request_line.is_empty() {
             facts.extend_from_slice(b", request: \"");
-            facts.extend_from_slice(request_line);
+            facts.extend_from_slice(&masked(request_line));
             facts.push(b'"');
         }
         if let Some(attempt) = self.upstream.attempts.last() {
@@ -249,7 +251,7 @@ impl Exchange {
         }
         if let Some(field) = self.head.fields.find(crate::http::Known::Referer) {
             facts.extend_from_slice(b", referrer: \"");
-            facts.extend_from_slice(field.value.of(buffer));
+            facts.extend_from_slice(&masked(field.value.of(buffer)));
             facts.push(b'"');
         }
         let line = one_line(format!("{message}{}", String::from_utf8_lossy(&facts)));
@@ -268,6 +270,15 @@ impl Exchange {
         self.uri_is_located = true;
         self.uri_extends_alias = false;
         self.internal = true;
+    }
+
+    /// Takes the keys out of the request that its location hides, if it does.
+    #[inline]
+    pub fn cover(&mut self) {
+        if self.here.settings.veil.is_some() {
+            let here = self.here.clone();
+            here.settings.veil.iter().for_each(|veil| veil.cover(self));
+        }
     }
 
     /// A variable that was given no value is read: those that `set` makes are empty then, and the log

@@ -13,6 +13,9 @@ impl Exchange {
     pub fn enter(&mut self, here: &Rc<Here>) {
         self.here = here.clone();
         self.keep_alive = self.keep_alive && allowed(self, &here.settings);
+        if let Some(veil) = &here.settings.veil {
+            veil.strip_identity(self);
+        }
     }
 }
 

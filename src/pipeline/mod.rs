@@ -32,3 +32,4 @@ pub mod trace;
 pub mod type_set;
 pub mod upload;
 pub mod variable;
+pub mod veil;

@@ -28,7 +28,7 @@ impl Exchange {
                 self.put_behind_head(&one_line)
             }
         };
-        self.head.fields.push(Field { name, value, known });
+        self.head.fields.push(Field { name, value, known, hidden: false });
     }
 
     fn put_behind_head(&mut self, text: &[u8]) -> Span {

@@ -9,6 +9,7 @@ use super::problem::Problems;
 use super::step::{HeaderFilter, LogStep, PHASES, Phase, Step};
 use super::template::Template;
 use super::variable::Variable;
+use super::veil::Veil;
 use crate::base::process_settings::{ErrorLog as ErrorLogSetting, Level};
 use crate::conf::Place;
 use crate::net::error_log::ErrorLog;
@@ -47,6 +48,10 @@ pub struct Settings {
     pub auth_delay: Duration,
     /// How files are opened, where that is said.
     pub files: Option<Box<FileRules>>,
+    /// What is hidden of requests, where callers show who they are.
+    pub veil: Option<Box<Veil>>,
+    /// `identity_headers`.
+    pub identity_headers: bool,
     /// Where files are.
     pub root: Root,
     /// `client_max_body_size`, bytes; 0 for no limit.

@@ -1,7 +1,7 @@
 //! What a feature compiles with: it turns words into templates, patterns and paths, and puts steps
 //! into the location that is open.
 
-use super::{LocationId, Origin, ServerTls, Worker};
+use super::{LocationId, Origin, Preparation, ServerTls, Worker};
 use crate::base::process_settings::Level;
 use crate::bridge::quota::StoreSpec;
 use crate::bridge::zone::ZoneSpec;
@@ -14,6 +14,7 @@ use crate::pipeline::settings::{PlacedPattern, ServerFacts, SetName, SetNames, S
 use crate::pipeline::step::{HeaderFilter, LogStep, Phase, QuickStep, Step, WaitingStep};
 use crate::pipeline::template::{Part, Template};
 use crate::pipeline::variable::{Derive, Derived, Variable, VariableSpec};
+use crate::pipeline::veil::Veil;
 use ahash::{AHashMap, AHashSet};
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
@@ -37,6 +38,7 @@ pub struct Builder<'a> {
     stores: AHashMap<TypeId, Box<dyn Any>>,
     layout: Layout,
     pub(super) workers: Vec<Worker>,
+    pub(super) preparations: Vec<Preparation>,
     pub(super) transparent: bool,
     pub(super) log_files: Vec<PathBuf>,
     pub(super) temp_folders: Vec<PathBuf>,
@@ -89,6 +91,7 @@ impl<'a> Builder<'a> {
             stores: AHashMap::new(),
             layout: Layout::default(),
             workers: Vec::new(),
+            preparations: Vec::new(),
             transparent: false,
             log_files: Vec::new(),
             temp_folders: Vec::new(),
@@ -399,6 +402,12 @@ impl<'a> Builder<'a> {
         self.workers.push(worker);
     }
 
+    /// Asks for something to be done by the process that serves, before the first request. It waits for
+    /// it, while the configuration before goes on.
+    pub fn prepare(&mut self, preparation: Preparation) {
+        self.preparations.push(preparation);
+    }
+
     /// Asks for a log file to be opened; returns its absolute path, the key to find it by.
     pub fn log_file(&mut self, text: &str) -> PathBuf {
         let path = self.path(text);
@@ -552,6 +561,16 @@ impl<'a> Builder<'a> {
     /// Whether something answers every request of the open location already.
     pub fn has_content(&mut self) -> bool {
         !self.settings().steps[Phase::Content as usize].is_empty()
+    }
+
+    /// What the open location hides of requests.
+    pub fn veil(&mut self) -> &mut Veil {
+        self.settings().veil.get_or_insert_default()
+    }
+
+    /// Whether upstreams of the open location, if there is one, are told who the caller is.
+    pub fn tells_identity(&self) -> bool {
+        self.open.as_ref().is_some_and(|settings| settings.identity_headers)
     }
 
     /// Adds a header filter.

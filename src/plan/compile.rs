@@ -79,6 +79,7 @@ pub fn compile(
         quota_store: b.quota_store,
         layout,
         workers: b.workers,
+        preparations: b.preparations,
     })
 }
 

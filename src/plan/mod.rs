@@ -82,6 +82,9 @@ pub type Work = Pin<Box<dyn Future<Output = ()>>>;
 /// Begins a piece of work, which writes to this log.
 pub type Worker = Box<dyn Fn(&ErrorLog) -> Work + Send + Sync>;
 
+/// What the process that serves does before it takes a plan up. An error refuses the plan.
+pub type Preparation = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+
 /// The number of a location among all of a plan.
 pub type LocationId = usize;
 
@@ -111,6 +114,8 @@ pub struct Plan {
     pub layout: Layout,
     /// What the control plane does for it.
     pub workers: Vec<Worker>,
+    /// What has to be done before the first request.
+    pub preparations: Vec<Preparation>,
 }
 
 /// What a listening socket serves.

@@ -59,6 +59,7 @@ impl Engine {
         let logs = logs::renewed(&self.logs, opened, log);
         let error_log = logs::error_log(&settings, &logs);
         let pins = cpu::pins(&settings, shards);
+        plan.preparations.iter().try_for_each(|prepare| prepare())?;
         let zones = self.zones.renewed(&plan.zones)?;
         let (book, keeper) = self.book(&plan, &error_log)?;
         let zones = zones.with_book(book);

@@ -4,5 +4,6 @@
 
 pub mod dns;
 pub mod fetch;
+pub mod files;
 pub mod ocsp;
 pub mod quota;

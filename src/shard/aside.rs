@@ -61,7 +61,7 @@ pub fn begin(g: &Rc<Generation>, x: &Exchange, asked: Subrequest) {
         let answer = walk::run(&generation, &mut sub).await;
         walk::forget(&mut sub, answer).await;
         if sub.here.settings.log_subrequest {
-            walk::log(&sub);
+            walk::log(&mut sub);
             log_buffer::flush_turn();
         }
         drop(counted);

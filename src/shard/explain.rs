@@ -247,6 +247,9 @@ async fn phase(x: &mut Exchange, number: usize, told: &mut Told<'_>) -> Option<F
     let here = x.here.clone();
     let settings = &here.settings;
     let weighs = number == Phase::Access as usize;
+    if weighs {
+        x.cover();
+    }
     let any = weighs && settings.satisfy == Satisfy::Any;
     let (mut refusal, mut identified) = (None, false);
     for (step, name) in settings.steps[number].iter().zip(&settings.step_names[number]) {

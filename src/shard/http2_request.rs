@@ -190,7 +190,7 @@ pub(super) fn log_refused(shard: &Rc<Shard>, connection: &Rc<Connection>, listen
     x.log(Level::Info, format_args!("client sent invalid request while reading client request headers"));
     x.head_refused = true;
     x.answer.status = 400;
-    walk::log(&x);
+    walk::log(&mut x);
 }
 
 #[cold]

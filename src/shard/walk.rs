@@ -102,6 +102,9 @@ async fn phases(g: &Rc<Generation>, x: &mut Exchange, start: Start) -> Flow {
         if number == Phase::Rewrite as usize && !matches!(start, Start::Location) {
             stop_unless_next!(find_location(g, x));
         }
+        if number == Phase::Access as usize {
+            x.cover();
+        }
         // Most phases of most locations are empty.
         if x.here.settings.steps[number].is_empty() {
             continue;
@@ -389,6 +392,7 @@ pub async fn post_action(g: &Rc<Generation>, x: &mut Exchange) {
 
 /// What stands in for a bare status: the `error_page` for it, else the built-in page.
 pub(super) fn stand_in(g: &Rc<Generation>, x: &mut Exchange, status: u16) -> Stop {
+    x.cover();
     // These end the connection, as in nginx: what follows on it cannot be told apart, or the
     // client is to come back another way.
     if matches!(status, 400 | 408 | 413 | 414 | 494..=497 | 499..=501) {
@@ -551,7 +555,12 @@ fn ask<'a>(
 }
 
 /// Writes the lines of a request that is over.
-pub fn log(x: &Exchange) {
+pub fn log(x: &mut Exchange) {
+    x.cover();
+    write_lines(x);
+}
+
+fn write_lines(x: &Exchange) {
     let here = x.here.clone();
     for step in &here.settings.log_steps {
         step.log(x);
@@ -595,7 +604,7 @@ pub(super) async fn embedded(g: &Rc<Generation>, x: &Exchange, asked: Subrequest
 /// whom it may have found out.
 pub(super) fn end_embedded(x: &Exchange, sub: &Exchange) {
     if sub.here.settings.log_subrequest {
-        log(sub);
+        write_lines(sub);
     }
     x.values.swap(&sub.values);
     x.real.set(sub.real.get());

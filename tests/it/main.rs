@@ -11,6 +11,7 @@ mod harness;
 mod access;
 mod access_log;
 mod access_log_files;
+mod api_keys;
 mod auth_basic;
 mod balancing;
 mod body_filters;

@@ -1,13 +1,20 @@
 //! `consumer`: a caller that the configuration knows by name, with its groups and its plan. How it shows
 //! who it is, each way of doing that reads from the block itself (`api_key`, ...).
 
+mod challenge;
+
+pub use challenge::{Scheme, challenge, challenges, push_quoted, take_challenges};
+
 use crate::conf::{Arity, Block, Context, Diagnostic, Directive, DirectiveSpec as D, Inherit, Scope, Word};
 use crate::pipeline::caller::{Consumer, PlanRef};
 use crate::pipeline::exchange::Exchange;
-use crate::pipeline::variable::VariableSpec;
+use crate::pipeline::template::{Part, Template};
+use crate::pipeline::variable::{Eval, Variable, VariableSpec};
 use crate::plan::builder::Builder;
-use crate::plan::feature::{Feature, no_end, nothing};
+use crate::plan::feature::{Feature, no_end};
 use ahash::AHashMap;
+
+const HSL: Context = Context::HTTP.or(Context::SERVER).or(Context::LOCATION);
 
 /// Bytes of a consumer's name at most, and of a group's: both stand in header fields and log lines.
 pub const NAME_BYTES_MAX: usize = 255;
@@ -45,6 +52,14 @@ pub const FEATURE: Feature = Feature {
             "The plan of a consumer: its name is `$consumer_plan`.",
         )
         .inherit(Inherit::Never),
+        D::new(
+            "identity_headers",
+            HSL,
+            Arity::Flag,
+            "on | off",
+            "off",
+            "Tells upstreams who the caller is: X-Consumer-Name, X-Consumer-Groups, X-Auth-Method. What clients send under such names is removed here, and wherever callers show who they are.",
+        ),
     ],
     variables: &[
         VariableSpec {
@@ -73,7 +88,7 @@ pub const FEATURE: Feature = Feature {
         },
     ],
     http,
-    location: nothing,
+    location,
     end: no_end,
 };
 
@@ -88,6 +103,11 @@ impl Consumers {
     /// All of them, in the order of their blocks.
     pub fn all(&self) -> &[Consumer] {
         &self.list
+    }
+
+    /// Their places by their names.
+    pub fn places(&self) -> &AHashMap<Box<[u8]>, usize> {
+        &self.by_name
     }
 
     /// The place of the one of this name.
@@ -172,6 +192,27 @@ fn plan(consumer: &Scope<'_>, b: &mut Builder<'_>) -> Result<Option<PlanRef>, Di
     let number = u16::try_from(b.store::<PlanNames>().number(word))
         .map_err(|_| consumer.error_at(line, word, "too many plans"))?;
     Ok(Some(PlanRef { number, name: word.text.as_bytes().into() }))
+}
+
+/// The fields in which an upstream is told who the caller is.
+pub fn identity_headers() -> Vec<(Box<[u8]>, Template)> {
+    let computed = |eval: Eval| {
+        Template::new(vec![Part::Variable(Variable::Computed { eval, argument: "".into(), late: true })])
+    };
+    let fields: [(&[u8], Eval); 3] = [
+        (b"X-Consumer-Name", consumer),
+        (b"X-Consumer-Groups", consumer_groups),
+        (b"X-Auth-Method", auth_method),
+    ];
+    fields.into_iter().map(|(name, eval)| (name.into(), computed(eval))).collect()
+}
+
+fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
+    if scope.flag("identity_headers", false)? {
+        b.settings().identity_headers = true;
+        b.veil();
+    }
+    Ok(())
 }
 
 fn consumer(x: &Exchange, _: &str, out: &mut Vec<u8>) -> bool {

@@ -60,6 +60,8 @@ pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic>
         satisfy: scope.one_of("satisfy", &[("all", Satisfy::All), ("any", Satisfy::Any)], Satisfy::All)?,
         auth_delay: time(scope, "auth_delay", 0)?,
         files: files::compile(scope, b)?,
+        veil: None,
+        identity_headers: false,
         root: root(scope, b)?,
         client_max_body_size: scope.offset("client_max_body_size", 1024 * 1024)?,
         client_body_buffer_size: scope.size("client_body_buffer_size", 16 * 1024)? as usize,

@@ -10,8 +10,8 @@ use super::tls::ProxyTls;
 use super::{accel, hints, rewrites, spool};
 use crate::base::process_settings::Level;
 use crate::conf::{Context, Diagnostic, Directive, Scope, Word};
-use crate::features::resolver;
 use crate::features::upstream::{self, Groups, Named, StickyFilter, UpstreamRef};
+use crate::features::{consumer, resolver};
 use crate::net::stream::BufferSizes;
 use crate::pipeline::answer::Answer;
 use crate::pipeline::exchange::Exchange;
@@ -179,7 +179,10 @@ fn is_of_proxy(name: &str) -> bool {
 }
 
 fn settings(scope: &Scope<'_>, target: Target, b: &mut Builder<'_>) -> Result<ProxySettings, Diagnostic> {
-    let (host, headers, suppressed, own_length) = request_fields(scope, b)?;
+    let (host, mut headers, suppressed, own_length) = request_fields(scope, b)?;
+    if b.tells_identity() {
+        add_identity(&mut headers);
+    }
     Ok(ProxySettings {
         redirects: rewrites::redirects(scope, &target, b)?,
         target,
@@ -465,6 +468,15 @@ fn request_fields(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<RequestField
         }
     }
     Ok((host, headers, suppressed, own_length))
+}
+
+/// Adds who the caller is, except for what `proxy_set_header` says.
+fn add_identity(headers: &mut Vec<(Box<[u8]>, Template)>) {
+    for (name, value) in consumer::identity_headers() {
+        if !headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+            headers.push((name, value));
+        }
+    }
 }
 
 fn hidden(scope: &Scope<'_>) -> FieldSet {

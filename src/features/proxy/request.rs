@@ -6,6 +6,7 @@ use crate::http::{Field, Framing, Method};
 use crate::pipeline::body::RequestBody;
 use crate::pipeline::connection::push_decimal;
 use crate::pipeline::exchange::Exchange;
+use crate::pipeline::veil;
 
 /// What a variable target came to for this request.
 pub struct Resolved {
@@ -88,7 +89,7 @@ pub fn write(
     let passed: &[Field] = if settings.pass_headers { &x.head.fields.list } else { &[] };
     for field in passed {
         let name = field.name.of(buffer);
-        if settings.suppressed.contains(field.known, name) {
+        if field.hidden || settings.suppressed.contains(field.known, name) {
             continue;
         }
         out.extend_from_slice(name);
@@ -122,7 +123,7 @@ fn write_uri(settings: &ProxySettings, x: &Exchange, resolved: Option<&Resolved>
         }
     };
     if uri.is_none() && x.uri_is_original {
-        out.extend_from_slice(x.raw_target());
+        veil::push_passed(x, x.raw_target(), false, out);
         return;
     }
     // The location's name is replaced, unless `rewrite` has changed the path since it was found by it.
@@ -138,8 +139,12 @@ fn write_uri(settings: &ProxySettings, x: &Exchange, resolved: Option<&Resolved>
         out.extend_from_slice(rest);
     }
     if !x.args.is_empty() {
+        let mark = out.len();
         out.push(b'?');
-        out.extend_from_slice(&x.args);
+        veil::push_passed(x, &x.args, true, out);
+        if out.len() == mark + 1 {
+            out.truncate(mark);
+        }
     }
 }
 

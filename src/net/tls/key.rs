@@ -281,7 +281,7 @@ mod tests {
     #[test]
     fn pass_phrases_are_lines() {
         assert_eq!(passwords(b"one\n\r\ntwo\r\nlast"), [b"one".to_vec(), b"two".to_vec(), b"last".to_vec()]);
-        assert_eq!(passwords(b"\n"), [Vec::new()]);
+        assert_eq!(passwords(b"\n"), [Vec::<u8>::new()]);
         assert_eq!(passwords(&b"x\n".repeat(1000)).len(), PASSWORDS_MAX);
     }
 
