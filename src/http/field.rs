@@ -136,6 +136,9 @@ const HASH: (u32, [u8; SLOTS]) = {
     }
 };
 
+// `scan::colon_in_name` looks so far.
+const _: () = assert!(NAME_MAX < 24);
+
 /// The slots of [`HASH`], once in memory.
 static SLOT_TABLE: [u8; SLOTS] = HASH.1;
 

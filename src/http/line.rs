@@ -71,6 +71,19 @@ pub(super) fn read(buf: &[u8], start: usize) -> Line {
         [b':', ..] => return Line::Bad { at: start },
         _ => {}
     }
+    // Most names are known ones, and those are plain: only others are looked at byte by byte.
+    if let Some(colon) = scan::colon_in_name(rest) {
+        let known = Known::of(rest.get(..colon).unwrap_or_default());
+        if known != Known::Other {
+            return with_value(buf, start, colon, known, Name::Plain);
+        }
+    }
+    unknown(buf, start, rest)
+}
+
+/// The same for a field that is not known by name, or none at all.
+#[inline(never)]
+fn unknown(buf: &[u8], start: usize, rest: &[u8]) -> Line {
     let mut name = Name::Plain as u8;
     let mut colon = 0;
     for &byte in rest {
@@ -88,20 +101,23 @@ pub(super) fn read(buf: &[u8], start: usize) -> Line {
         Some(b':') => {}
         Some(_) => return Line::Bad { at: start + colon },
     }
-    let Some((value, next)) = value(buf, start + colon + 1) else { return Line::More };
-    let Some(next) = next else { return Line::Bad { at: value.end as usize } };
-    let known = Known::of(rest.get(..colon).unwrap_or_default());
-    let name_kind = match name {
+    let name = match name {
         0 => Name::Plain,
         1 => Name::Underscore,
         2 => Name::Token,
         _ => Name::Odd,
     };
-    Line::Field {
-        field: Field { name: Span::new(start, start + colon), value, known, hidden: false },
-        name: name_kind,
-        next,
-    }
+    // One that is longer than all known ones is not looked up above, nor is one near the buffer's end.
+    let known = Known::of(rest.get(..colon).unwrap_or_default());
+    with_value(buf, start, colon, known, name)
+}
+
+/// The field whose name ends at `start + colon`.
+#[inline]
+fn with_value(buf: &[u8], start: usize, colon: usize, known: Known, name: Name) -> Line {
+    let Some((value, next)) = value(buf, start + colon + 1) else { return Line::More };
+    let Some(next) = next else { return Line::Bad { at: value.end as usize } };
+    Line::Field { field: Field { name: Span::new(start, start + colon), value, known, hidden: false }, name, next }
 }
 
 /// The value from `start` on, trimmed, and where the next line starts; `None` for that when the byte

@@ -1,6 +1,6 @@
 //! Changing the binary while it serves, workers that are replaced, and what is lost meanwhile: nothing.
 
-use crate::clients::{Clients, Loss};
+use crate::clients::{Clients, Kept, Loss};
 use crate::harness::*;
 
 /// A daemon, as only such a one changes its binary under nginx.
@@ -67,6 +67,28 @@ fn ten_upgrades_under_load_lose_nothing() {
     for line in ["changing binary", "start new binary process ", "using inherited sockets from \""] {
         assert!(log.contains(line), "{line}");
     }
+}
+
+#[test]
+fn kept_connections_lose_nothing_where_they_are_given_time() {
+    if !since("1.27.4", "keepalive_min_timeout") {
+        return;
+    }
+    // Without it a worker that leaves closes what is idle, as it does in nginx, and a request may be on
+    // its way just then.
+    let kept = "keepalive_min_timeout 2s; server { listen 127.0.0.1:%%PORT%%; return 200 \"$pid!\\n\"; }";
+    let server = daemon("worker_processes 2;", kept);
+    let clients = Kept::of(server.port(), 2, 4);
+    for _ in 0..5 {
+        let old = server.pid();
+        server.signal("USR2");
+        upgraded(&server, old);
+        kill("QUIT", old.into());
+        gone(old);
+    }
+    let (asked, losses) = clients.losses();
+    assert_eq!(losses, []);
+    assert!(asked > 100, "{asked} requests only");
 }
 
 #[test]
