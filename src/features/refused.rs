@@ -48,7 +48,7 @@ const STICKY: &str = "session affinity is not built yet";
 const STREAM: &str = "TCP and UDP proxying is not built yet";
 const TLS: &str = "this part of TLS is not built yet";
 const TRACING: &str = "export of traces is not built yet";
-const TUNNEL: &str = "CONNECT tunnels are not built yet";
+const TUNNEL: &str = "this part of CONNECT tunnels is not built yet";
 const UPLOAD: &str = "handling of file uploads is not built";
 const USERID: &str = "user identification cookies are not built yet";
 const UWSGI: &str = "uwsgi is not built yet";
@@ -1060,20 +1060,7 @@ pub const REFUSED: &[Refused] = &[
     no("track_uploads", "nginx-upload-progress-module", UPLOAD),
     no("try_files", "ngx_http_core_module", NOT_BUILT),
     no("tunnel_allow_upstream", "ngx_http_tunnel_module", TUNNEL),
-    no("tunnel_bind", "ngx_http_tunnel_module", TUNNEL),
     no("tunnel_bind_dynamic", "ngx_http_tunnel_module", TUNNEL),
-    no("tunnel_buffer_size", "ngx_http_tunnel_module", TUNNEL),
-    no("tunnel_connect_timeout", "ngx_http_tunnel_module", TUNNEL),
-    no("tunnel_next_upstream", "ngx_http_tunnel_module", TUNNEL),
-    no("tunnel_next_upstream_timeout", "ngx_http_tunnel_module", TUNNEL),
-    no("tunnel_next_upstream_tries", "ngx_http_tunnel_module", TUNNEL),
-    no("tunnel_pass", "ngx_http_tunnel_module", TUNNEL),
-    no("tunnel_read_timeout", "ngx_http_tunnel_module", TUNNEL),
-    no("tunnel_send_lowat", "ngx_http_tunnel_module", TUNNEL),
-    no("tunnel_send_timeout", "ngx_http_tunnel_module", TUNNEL),
-    no("tunnel_socket_keepalive", "ngx_http_tunnel_module", TUNNEL),
-    no("tunnel_socket_rcvbuf", "ngx_http_tunnel_module", TUNNEL),
-    no("tunnel_socket_sndbuf", "ngx_http_tunnel_module", TUNNEL),
     no("types", "ngx_http_core_module", NOT_BUILT),
     no("types_hash_bucket_size", "ngx_http_core_module", NOT_BUILT),
     no("types_hash_max_size", "ngx_http_core_module", NOT_BUILT),

@@ -81,7 +81,9 @@ faults! {
     LengthAndTransferEncoding 400 "client sent \"Content-Length\" and \"Transfer-Encoding\" headers at the same time" "client request headers"
     /// Any coding but a single `chunked`.
     UnknownTransferEncoding 501 "client sent unknown \"Transfer-Encoding\"" "client request headers"
-    /// CONNECT: the gateway is no forward proxy.
+    /// CONNECT with a body, which means nothing (RFC 9110, 9.3.6).
+    ConnectWithBody 400 "client sent CONNECT request with body" "client request headers"
+    /// CONNECT where there are no tunnels, or not in HTTP/1.1.
     Connect 405 "client sent CONNECT method" "client request headers"
     /// TRACE would show a client what others added to its request.
     Trace 405 "client sent TRACE method" "client request headers"

@@ -466,7 +466,8 @@ impl RequestHead {
         }
         self.framing = self.body(buf)?;
         match self.method {
-            Method::Connect => return Err(RequestFault::Connect),
+            // In HTTP/1.1 it is for the server that is asked to say.
+            Method::Connect if self.version != Version::Http11 => return Err(RequestFault::Connect),
             Method::Trace => return Err(RequestFault::Trace),
             _ => {}
         }

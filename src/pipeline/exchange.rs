@@ -124,7 +124,7 @@ pub struct Exchange {
     pub pipelined: bool,
     /// The host and port `proxy_pass` names, as `$proxy_host` shows them.
     pub proxy_host: Vec<u8>,
-    /// How that is spoken to: `http` or `https`.
+    /// How that is spoken to: `http` or `https`, or nothing where bytes pass as they are.
     pub proxy_scheme: &'static str,
     /// The last match's groups.
     pub matched: Matched,
@@ -234,8 +234,10 @@ impl Exchange {
         }
         if let Some(attempt) = self.upstream.attempts.last() {
             facts.extend_from_slice(b", upstream: \"");
-            facts.extend_from_slice(self.proxy_scheme.as_bytes());
-            facts.extend_from_slice(b"://");
+            if !self.proxy_scheme.is_empty() {
+                facts.extend_from_slice(self.proxy_scheme.as_bytes());
+                facts.extend_from_slice(b"://");
+            }
             facts.extend_from_slice(attempt.peer.as_bytes());
             if attempt.peer.starts_with("unix:") {
                 facts.push(b':');

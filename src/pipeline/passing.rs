@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What is to be done to the body.
 #[derive(Default)]
@@ -21,6 +22,8 @@ pub struct Passing {
     /// As long as the upstream sends it is not asked whether the client is still there
     /// (`proxy_ignore_client_abort`).
     pub ignores_client_abort: bool,
+    /// How long the upstream of a tunnel may take nothing of what is sent to it.
+    pub tunnel_send_timeout: Option<Duration>,
     part: Option<Part>,
 }
 

@@ -52,6 +52,7 @@ pub struct Builder<'a> {
     pub(super) feature: &'static str,
     server: Option<Arc<ServerFacts>>,
     pub(super) tls: ServerTls,
+    pub(super) connects: bool,
     /// Files that were read and not asked for.
     files_read: RefCell<Vec<PathBuf>>,
     set_names: Arc<SetNames>,
@@ -103,6 +104,7 @@ impl<'a> Builder<'a> {
             feature: "",
             server: None,
             tls: ServerTls::default(),
+            connects: false,
             files_read: RefCell::default(),
             set_names: Arc::default(),
             set_places: HashMap::new(),
@@ -531,6 +533,11 @@ impl<'a> Builder<'a> {
     /// Says what the server that is open does about TLS.
     pub fn server_tls(&mut self, tls: ServerTls) {
         self.tls = tls;
+    }
+
+    /// Lets clients ask the server that is open for tunnels with CONNECT.
+    pub fn allow_connect(&mut self) {
+        self.connects = true;
     }
 
     /// Adds a step that never waits.

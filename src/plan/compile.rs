@@ -107,7 +107,8 @@ impl Gather<'_> {
         let mut router = self.locations(scope, Some(&mut named), 0, b)?;
         router.set_routes(self.routes(scope, b)?);
         let tls = std::mem::take(&mut b.tls);
-        self.servers.push(Server { own, router, named, tls });
+        let connects = std::mem::take(&mut b.connects);
+        self.servers.push(Server { own, router, named, tls, connects });
         self.blocks.push((block.place, places.clone()));
         for (name, word) in server_names(scope, b)? {
             for &place in &places {

@@ -143,6 +143,8 @@ pub struct Server {
     pub named: ahash::AHashMap<Box<str>, LocationId>,
     /// What it says of TLS.
     pub tls: ServerTls,
+    /// Clients may ask for tunnels with CONNECT somewhere in it.
+    pub connects: bool,
 }
 
 /// What a server says of TLS, wherever it listens.

@@ -387,6 +387,8 @@ pub(super) fn log_fault(x: &Exchange, fault: BodyFault) {
         BodyFault::Timeout => "upstream timed out (110: Connection timed out)",
         BodyFault::Closed => "upstream prematurely closed connection",
         BodyFault::Malformed => "upstream sent invalid chunked response",
+        // No number of the system's: the session is what failed.
+        BodyFault::Failed(0) => "SSL_read() failed",
         BodyFault::Failed(code) => {
             // nginx reads what it gathers into several buffers at once.
             let gathered = x.upstream_body.as_ref().is_some_and(UpstreamBody::is_gathered);

@@ -308,6 +308,14 @@ pub(super) fn begin(
 ) -> Result<(), u16> {
     x.request_length = x.head.len as u64;
     let names = meet_server(generation, site, x);
+    if x.head.method == Method::Connect {
+        let is_possible = x.head.version == Version::Http11 && generation.plan.servers[x.server].connects;
+        match x.head.framing {
+            _ if !is_possible => return Err(refused_head(x, RequestFault::Connect)),
+            Framing::None | Framing::Length(0) => {}
+            _ => return Err(refused_head(x, RequestFault::ConnectWithBody)),
+        }
+    }
     let merge_slashes = x.here.settings.server.merge_slashes;
     let expect = x.head.expect_continue && x.head.version == Version::Http11;
     if let Some(stream) = stream {

@@ -39,9 +39,10 @@ pub async fn run(x: &mut Exchange, client: &Stream) -> Sent {
         Source::None | Source::H2(_) => Buffer::default(),
     };
     let activity = Cell::new(clock::now());
+    let (up, down) = (x.passing.tunnel_send_timeout.unwrap_or(timeout), x.here.settings.send_timeout);
     let (up, down) = both(
-        pump(client, &server, from_client, timeout, &activity, &x.connection),
-        pump(&server, client, Buffer::default(), timeout, &activity, &x.connection),
+        pump(client, &server, from_client, (timeout, up), &activity, &x.connection),
+        pump(&server, client, Buffer::default(), (timeout, down), &activity, &x.connection),
     )
     .await;
     if let Some(attempt) = x.upstream.last_mut() {
@@ -65,29 +66,29 @@ fn read_now(from: &Stream) -> (io::Result<usize>, Buffer) {
 }
 
 /// Copies one direction until its end, and passes the end on. The wait takes no buffer; silence in
-/// both directions for `timeout` ends it. Returns the bytes copied.
+/// both directions for `silence` ends it, and so does a side that takes nothing for `sending`. Returns the bytes copied.
 async fn pump(
     from: &Stream,
     to: &Stream,
     ahead: Buffer,
-    timeout: Duration,
+    (silence, sending): (Duration, Duration),
     activity: &Cell<Instant>,
     connection: &Connection,
 ) -> u64 {
     let mut copied = 0;
-    let mut alarm = Alarm::new(clock::now() + timeout);
+    let mut alarm = Alarm::new(clock::now() + silence);
     let mut buffer = ahead;
     loop {
         if !buffer.is_empty() {
             let bytes = buffer.len() as u64;
-            match alarm.within(clock::now() + timeout, to.write_all(buffer)).await {
+            match alarm.within(clock::now() + sending, to.write_all(buffer)).await {
                 Ok((Ok(()), _)) => copied += bytes,
                 _ => break,
             }
             activity.set(clock::now());
         }
-        if alarm.within(activity.get() + timeout, from.readable()).await.is_err() {
-            if activity.get().elapsed() < timeout {
+        if alarm.within(activity.get() + silence, from.readable()).await.is_err() {
+            if activity.get().elapsed() < silence {
                 buffer = Buffer::default();
                 continue;
             }

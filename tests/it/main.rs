@@ -81,6 +81,7 @@ mod tls_files;
 mod tls_session;
 mod tls_stapling;
 mod try_files;
+mod tunnel_pass;
 mod upgrade;
 mod upstream_keepalive;
 mod upstreams;

@@ -2,12 +2,13 @@
 
 use super::bind::Bind;
 use super::compile::{Whom, read_variable};
+use super::connect;
 use super::outcome::{finish, note};
 use super::request::{self, Outgoing, Resolved};
 use super::retry::Failure;
 use super::settings::{ProxySettings, ProxyStep, Target};
 use super::tls::HANDSHAKING;
-use super::{answer, bind, hints};
+use super::{answer, hints};
 use crate::base::address::Address;
 use crate::base::buffer::Buffer;
 use crate::base::clock;
@@ -95,6 +96,10 @@ async fn proxy(settings: &ProxySettings, x: &mut Exchange) -> Flow {
         x.body = RequestBody::Memory(Vec::new());
     }
     x.upstream.begin_group();
+    if x.method() == Method::Connect {
+        // A server with `tunnel_pass` elsewhere lets it in; it is not for upstreams of HTTP.
+        return Flow::Answer(Answer::Status(405));
+    }
     let Some(outgoing) = Outgoing::of(settings, x) else {
         x.log(Level::Error, format_args!("invalid method in \"proxy_method\""));
         return Flow::Answer(Answer::Status(500));
@@ -119,7 +124,7 @@ async fn proxy(settings: &ProxySettings, x: &mut Exchange) -> Flow {
     let method = x.method();
     let flow = loop {
         let Some(peer) = balancer.pick(&mut tried, clock::now()) else {
-            break no_live_upstreams(&members, x);
+            break Flow::Answer(Answer::Status(no_live_upstreams(&members, x)));
         };
         left = left.saturating_sub(1);
         let hold = Hold::new(balancer.clone(), peer);
@@ -192,7 +197,7 @@ async fn resolve(
 }
 
 /// Asks the location's resolver for the addresses of a host.
-async fn look_up(
+pub(super) async fn look_up(
     resolver: Option<&ResolverRef>,
     x: &mut Exchange,
     name: &str,
@@ -207,13 +212,14 @@ async fn look_up(
     Ok(Members::of_addresses(name, found.into_iter().map(|ip| Address::Ip(SocketAddr::new(ip, port)))))
 }
 
-fn no_live_upstreams(members: &Members, x: &mut Exchange) -> Flow {
+/// Notes that there is nobody to ask; the status to answer with.
+pub(super) fn no_live_upstreams(members: &Members, x: &mut Exchange) -> u16 {
     let mut attempt = Attempt::begin(members.group.name.clone(), clock::now());
     attempt.status = 502;
     attempt.response_ms = Some(0);
     x.upstream.attempts.push(attempt);
     x.log(Level::Error, format_args!("no live upstreams while connecting to upstream"));
-    Flow::Answer(Answer::Status(502))
+    502
 }
 
 impl Call<'_> {
@@ -280,51 +286,21 @@ impl Call<'_> {
 
     async fn connect(&mut self, x: &mut Exchange, peer: usize) -> Result<Kept, Failure> {
         let deadline = clock::now() + self.settings.connect_timeout;
-        let address = &self.members.group.peers[peer].address;
-        let bound = match address {
-            // No other server could be reached from there either.
-            Address::Ip(ip) => bind::socket(self.settings, x, *ip).map_err(|()| Failure::Status(500))?,
-            Address::Unix(_) => None,
+        let settings = &self.members.group.peers[peer];
+        let (bind, options) = (self.settings.bind.as_ref(), self.settings.sockets);
+        let stream = connect::open(x, &settings.address, bind, options, deadline).await?;
+        let stream = match (&self.settings.tls, self.identity) {
+            (Some(tls), Some(identity)) => {
+                self.shaking = true;
+                let label = &settings.label;
+                // Boxed: it would swell what every request waits in.
+                let shaken = Box::pin(tls.secure(x, stream, label, identity.clone(), deadline)).await?;
+                self.shaking = false;
+                shaken
+            }
+            _ => stream,
         };
-        let connected = match address {
-            Address::Ip(ip) if let Some(bound) = bound => {
-                x.alarm.within(deadline, Stream::connect_bound(bound, *ip)).await
-            }
-            Address::Ip(ip) => x.alarm.within(deadline, Stream::connect_tcp(*ip)).await,
-            Address::Unix(path) => x.alarm.within(deadline, Stream::connect_unix(path)).await,
-        };
-        match connected {
-            Ok(Ok(stream)) => {
-                stream.set_nodelay();
-                if matches!(address, Address::Unix(_)) {
-                    stream.set_buffers(self.settings.socket_buffers);
-                }
-                if self.settings.socket_keepalive {
-                    stream.set_keepalive();
-                }
-                let stream = match (&self.settings.tls, self.identity) {
-                    (Some(tls), Some(identity)) => {
-                        self.shaking = true;
-                        let label = &self.members.group.peers[peer].label;
-                        // Boxed: it would swell what every request waits in.
-                        let shaken =
-                            Box::pin(tls.secure(x, stream, label, identity.clone(), deadline)).await?;
-                        self.shaking = false;
-                        shaken
-                    }
-                    _ => stream,
-                };
-                Ok(Kept { stream, requests: 0, opened: clock::now() })
-            }
-            Ok(Err(e)) => {
-                log_connect(x, &self.members.group.peers[peer].address, &e);
-                Err(Failure::Error)
-            }
-            Err(_) => {
-                timed_out(x, "connecting to upstream");
-                Err(Failure::Timeout)
-            }
-        }
+        Ok(Kept { stream, requests: 0, opened: clock::now() })
     }
 
     /// Sends the request on `kept` and reads the answer's head.
@@ -364,12 +340,10 @@ impl Call<'_> {
                         if input.is_empty() && kept.requests > 1 {
                             return Ended::Stale;
                         }
-                        let (code, text) = shown(&e);
+                        let failed = failed(["recv()", "SSL_read()"], &e);
                         x.log(
                             Level::Error,
-                            format_args!(
-                                "recv() failed ({code}: {text}) while reading response header from upstream"
-                            ),
+                            format_args!("{failed} while reading response header from upstream"),
                         );
                         return Ended::Failed(Failure::Error);
                     }
@@ -548,36 +522,17 @@ fn log_fault(x: &Exchange, fault: ResponseFault, input: &[u8]) {
     x.log(Level::Error, format_args!("{}", String::from_utf8_lossy(&message)));
 }
 
-/// As nginx does, it names the address where the kernel refuses at once, and is graver about what a
-/// server that is down or away does not cause.
-fn log_connect(x: &Exchange, address: &Address, error: &io::Error) {
-    let code = error.raw_os_error().unwrap_or_default();
-    let level = match code {
-        libc::ECONNREFUSED
-        | libc::EAGAIN
-        | libc::ECONNRESET
-        | libc::ENETDOWN
-        | libc::ENETUNREACH
-        | libc::EHOSTDOWN
-        | libc::EHOSTUNREACH
-        | libc::ETIMEDOUT => Level::Error,
-        _ => Level::Crit,
-    };
-    let at_once = matches!(address, Address::Unix(_))
-        || !matches!(code, libc::ECONNREFUSED | libc::ECONNRESET | libc::ETIMEDOUT | libc::EHOSTUNREACH);
-    let to = if at_once { format!(" to {address}") } else { String::new() };
-    x.log(level, format_args!("connect(){to} failed {} while connecting to upstream", OsError(error)));
-}
-
 #[cold]
 pub(super) fn timed_out(x: &Exchange, while_doing: &str) {
     x.log(Level::Error, format_args!("upstream timed out (110: Connection timed out) while {while_doing}"));
 }
 
-/// An error as nginx prints it: the number and the system's text.
+/// What failed, as nginx words it: the call on the socket with the system's number and text, or that on the
+/// session with what is wrong in TLS.
 #[cold]
-pub(super) fn shown(e: &io::Error) -> (i32, String) {
-    let text = e.to_string();
-    let bare = text.split(" (os error").next().unwrap_or_default().to_owned();
-    (e.raw_os_error().unwrap_or(0), bare)
+pub(super) fn failed([call, session_call]: [&str; 2], error: &io::Error) -> String {
+    match error.raw_os_error() {
+        None if error.kind() == io::ErrorKind::InvalidData => format!("{session_call} failed (SSL: {error})"),
+        _ => format!("{call} failed {}", OsError(error)),
+    }
 }

@@ -1,6 +1,5 @@
-//! `proxy_bind`: the address that connections to upstreams come from.
+//! `proxy_bind` and `tunnel_bind`: the address that connections to upstreams come from.
 
-use super::settings::ProxySettings;
 use crate::base::process_settings::Level;
 use crate::conf::{Diagnostic, Scope};
 use crate::net::error_log::OsError;
@@ -24,17 +23,21 @@ enum From {
     Variable(Template),
 }
 
-/// A socket made ready before it is connected to `peer`, where `proxy_bind` or the sizes of its buffers
+/// A socket made ready before it is connected to `peer`, where its address or the sizes of its buffers
 /// ask for that; `None` where nothing does.
 ///
 /// # Errors
 /// It cannot be had, which is logged.
-pub fn socket(settings: &ProxySettings, x: &Exchange, peer: SocketAddr) -> Result<Option<Bound>, ()> {
-    let bound = match &settings.bind {
+pub fn socket(
+    bind: Option<&Bind>,
+    sizes: BufferSizes,
+    x: &Exchange,
+    peer: SocketAddr,
+) -> Result<Option<Bound>, ()> {
+    let bound = match bind {
         Some(bind) => bind.socket(x)?,
         None => None,
     };
-    let sizes = settings.socket_buffers;
     if sizes == BufferSizes::default() {
         return Ok(bound);
     }
@@ -50,12 +53,12 @@ pub fn socket(settings: &ProxySettings, x: &Exchange, peer: SocketAddr) -> Resul
 }
 
 impl Bind {
-    /// From the configuration; `None` leaves it to the system.
+    /// From the directive of this name; `None` leaves it to the system.
     ///
     /// # Errors
     /// No address, or an unknown parameter.
-    pub fn compile(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<Option<Bind>, Diagnostic> {
-        let Some(directive) = scope.one("proxy_bind") else { return Ok(None) };
+    pub fn compile(scope: &Scope<'_>, name: &str, b: &mut Builder<'_>) -> Result<Option<Bind>, Diagnostic> {
+        let Some(directive) = scope.one(name) else { return Ok(None) };
         let Some((word, rest)) = directive.args.split_first() else { return Ok(None) };
         if word.text == "off" && rest.is_empty() {
             return Ok(None);

@@ -2,6 +2,7 @@
 
 use super::bind::Bind;
 use super::canary;
+use super::connect;
 use super::cookies::Cookies;
 use super::request::Resolved;
 use super::retry::NextUpstream;
@@ -12,7 +13,6 @@ use crate::base::process_settings::Level;
 use crate::conf::{Context, Diagnostic, Directive, Scope, Word};
 use crate::features::upstream::{self, Groups, Named, StickyFilter, UpstreamRef};
 use crate::features::{consumer, resolver};
-use crate::net::stream::BufferSizes;
 use crate::pipeline::answer::Answer;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::field_set::FieldSet;
@@ -168,12 +168,6 @@ pub fn look_for_faults(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Dia
     Ok(())
 }
 
-/// A size that is handed to the kernel; 0 leaves it to the kernel.
-fn socket_buffer(scope: &Scope<'_>, name: &str) -> Result<Option<u32>, Diagnostic> {
-    let bytes = scope.size(name, 0)?;
-    Ok(Some(u32::try_from(bytes).unwrap_or(u32::MAX)).filter(|&bytes| bytes > 0))
-}
-
 fn is_of_proxy(name: &str) -> bool {
     name.starts_with("proxy_") || name == "early_hints"
 }
@@ -209,12 +203,11 @@ fn settings(scope: &Scope<'_>, target: Target, b: &mut Builder<'_>) -> Result<Pr
         ignored: accel::ignored(scope)?,
         force_ranges: scope.flag("proxy_force_ranges", false)?,
         limit_rate: rate(scope, "proxy_limit_rate", b)?,
-        socket_buffers: BufferSizes {
-            receive: socket_buffer(scope, "proxy_socket_rcvbuf")?,
-            send: socket_buffer(scope, "proxy_socket_sndbuf")?,
-        },
-        socket_keepalive: scope.flag("proxy_socket_keepalive", false)?,
-        bind: Bind::compile(scope, b)?,
+        sockets: connect::Options::compile(
+            scope,
+            ["proxy_socket_keepalive", "proxy_socket_rcvbuf", "proxy_socket_sndbuf"],
+        )?,
+        bind: Bind::compile(scope, "proxy_bind", b)?,
         early_hints: hints::compile(scope, b)?,
         pass_trailers: scope.flag("proxy_pass_trailers", false)?,
         ignore_client_abort: scope.flag("proxy_ignore_client_abort", false)?,
@@ -259,8 +252,7 @@ fn target(
     let text = word.text.as_str();
     if text.contains('$') {
         let url = b.template(word)?;
-        let groups = b.store::<Variables>().groups.clone();
-        b.store::<Variables>().wanted = true;
+        let groups = named_groups(b);
         let resolver = resolver::of_location(scope, b)?;
         return Ok(Target::Variable { url, groups, resolver });
     }
@@ -355,7 +347,7 @@ fn shown_host<'a>(authority: &'a str, scheme: &str) -> &'a str {
     authority.strip_suffix(usual).unwrap_or(authority)
 }
 
-fn members(found: &UpstreamRef, b: &mut Builder<'_>) -> MemberSlots {
+pub(super) fn members(found: &UpstreamRef, b: &mut Builder<'_>) -> MemberSlots {
     let (group, selector) = (found.group.clone(), found.selector.clone());
     MemberSlots { group, balancer: found.balancer, selector, pool: found.pool(b) }
 }
@@ -365,6 +357,13 @@ fn members(found: &UpstreamRef, b: &mut Builder<'_>) -> MemberSlots {
 struct Variables {
     groups: Arc<OnceLock<AHashMap<Box<str>, MemberSlots>>>,
     wanted: bool,
+}
+
+/// The groups that a text with variables may name; they are there when all is compiled.
+pub(super) fn named_groups(b: &mut Builder<'_>) -> Arc<OnceLock<AHashMap<Box<str>, MemberSlots>>> {
+    let variables = b.store::<Variables>();
+    variables.wanted = true;
+    variables.groups.clone()
 }
 
 /// Gives URLs with variables the groups they may name: `upstream {}` blocks, and the hosts of other

@@ -6,6 +6,7 @@ mod attempt;
 mod bind;
 mod canary;
 mod compile;
+mod connect;
 mod cookies;
 mod directives;
 mod hints;
@@ -18,8 +19,10 @@ mod send;
 mod settings;
 mod spool;
 mod tls;
+mod tunnel;
 
 use crate::plan::feature::Feature;
+pub use tunnel::TUNNEL;
 
 /// The feature.
 pub const FEATURE: Feature = Feature {

@@ -32,6 +32,9 @@ pub fn finish(settings: &ProxySettings, x: &mut Exchange, method: Method) -> Flo
     accel::charset(settings, x);
     x.passing = Passing::default();
     x.passing.ignores_client_abort = settings.ignore_client_abort;
+    if x.upstream_head.upgrade {
+        x.passing.tunnel_send_timeout = Some(settings.send_timeout);
+    }
     if gathered {
         x.passing.rate = pace::size(settings.limit_rate.as_ref(), x);
         x.passing.spool = Some(settings.spool);

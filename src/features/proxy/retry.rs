@@ -68,23 +68,42 @@ impl NextUpstream {
     /// # Errors
     /// A word that names no failure.
     pub fn compile(scope: &Scope<'_>) -> Result<NextUpstream, Diagnostic> {
+        let names = ["proxy_next_upstream", "proxy_next_upstream_tries", "proxy_next_upstream_timeout"];
+        NextUpstream::named(scope, names, true)
+    }
+
+    /// The same for tunnels, of which less can be said.
+    ///
+    /// # Errors
+    /// A word that names no failure.
+    pub fn for_tunnels(scope: &Scope<'_>) -> Result<NextUpstream, Diagnostic> {
+        let names = ["tunnel_next_upstream", "tunnel_next_upstream_tries", "tunnel_next_upstream_timeout"];
+        NextUpstream::named(scope, names, false)
+    }
+
+    /// `answers`: what makes the next one be tried may be an answer.
+    fn named(
+        scope: &Scope<'_>,
+        [name, tries, timeout]: [&str; 3],
+        answers: bool,
+    ) -> Result<NextUpstream, Diagnostic> {
         let mut next = NextUpstream {
             failures: Failure::Error.bit() | Failure::Timeout.bit(),
             non_idempotent: false,
-            tries: scope.number("proxy_next_upstream_tries", 0)? as usize,
-            timeout: Duration::from_millis(scope.time_ms("proxy_next_upstream_timeout", 0)?),
+            tries: scope.number(tries, 0)? as usize,
+            timeout: Duration::from_millis(scope.time_ms(timeout, 0)?),
         };
-        let Some(directive) = scope.one("proxy_next_upstream") else { return Ok(next) };
+        let Some(directive) = scope.one(name) else { return Ok(next) };
         next.failures = 0;
         let mut off = false;
         for word in &directive.args {
             match word.text.as_str() {
                 "error" => next.failures |= Failure::Error.bit(),
                 "timeout" => next.failures |= Failure::Timeout.bit(),
-                "invalid_header" => next.failures |= Failure::InvalidHeader.bit(),
-                "non_idempotent" => next.non_idempotent = true,
+                "invalid_header" if answers => next.failures |= Failure::InvalidHeader.bit(),
+                "non_idempotent" if answers => next.non_idempotent = true,
                 "off" => off = true,
-                text => match STATUSES.iter().find(|(name, _)| *name == text) {
+                text => match STATUSES.iter().find(|(name, _)| answers && *name == text) {
                     Some(&(_, status)) => next.failures |= Failure::Status(status).bit(),
                     None => return Err(scope.error_at(directive, word, format!("invalid value \"{text}\""))),
                 },

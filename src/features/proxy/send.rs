@@ -1,6 +1,6 @@
 //! The way of a request to its upstream: the head, and the body, whole or as it comes.
 
-use super::attempt::{Call, Ended, shown, timed_out};
+use super::attempt::{Call, Ended, failed, timed_out};
 use super::retry::Failure;
 use crate::base::buffer::Buffer;
 use crate::base::clock;
@@ -175,8 +175,8 @@ impl Call<'_> {
         if !self.sent && stream.quiet() == Quiet::Closed {
             return Ended::Stale;
         }
-        let (code, text) = shown(e);
-        x.log(Level::Error, format_args!("send() failed ({code}: {text}) while sending request to upstream"));
+        let failed = failed(["send()", "SSL_write()"], e);
+        x.log(Level::Error, format_args!("{failed} while sending request to upstream"));
         Ended::Failed(Failure::Error)
     }
 }

@@ -1,12 +1,12 @@
 //! What `proxy_pass` in one location was told, compiled.
 
 use super::bind::Bind;
+use super::connect;
 use super::cookies::Cookies;
 use super::rewrites::Rewrite;
 use super::tls::ProxyTls;
 use crate::features::resolver::ResolverRef;
 use crate::features::upstream::Selector;
-use crate::net::stream::BufferSizes;
 use crate::pipeline::field_set::FieldSet;
 use crate::pipeline::local::{Locals, Slot};
 use crate::pipeline::passing::SpoolRules;
@@ -75,10 +75,8 @@ pub struct ProxySettings {
     pub force_ranges: bool,
     /// `proxy_limit_rate`, bytes a second.
     pub limit_rate: Option<Template>,
-    /// `proxy_socket_keepalive`.
-    pub socket_keepalive: bool,
-    /// `proxy_socket_rcvbuf` and `proxy_socket_sndbuf`.
-    pub socket_buffers: BufferSizes,
+    /// `proxy_socket_keepalive`, `proxy_socket_rcvbuf` and `proxy_socket_sndbuf`.
+    pub sockets: connect::Options,
     /// `proxy_bind`.
     pub bind: Option<Bind>,
     /// `early_hints`.

@@ -157,7 +157,6 @@ fn bad_request_lines() {
         ("CONNECT http://h:80 HTTP/1.1", InvalidRequest),
         ("CONNECT h:80/ HTTP/1.1", InvalidRequest),
         ("CONNECT h:80", InvalidRequest),
-        ("CONNECT h:80 HTTP/1.1", Connect),
         ("CONNECT [::1]:80 HTTP/1.0", Connect),
         ("CONNECT h:99999 HTTP/1.1", InvalidTargetHost),
         ("TRACE / HTTP/1.1", Trace),
