@@ -70,8 +70,8 @@ pub enum Parting {
     Idle,
     /// The client asks for far more work than its requests are worth.
     Abuse,
-    /// It does not end what it has begun.
-    Slow,
+    /// It does not keep to the protocol, or does not end what it has begun.
+    Fault,
 }
 
 impl Session {
@@ -138,7 +138,7 @@ impl Session {
         self.connection.abrupt_shutdown(match why {
             Parting::Idle => Reason::NO_ERROR,
             Parting::Abuse => Reason::ENHANCE_YOUR_CALM,
-            Parting::Slow => Reason::PROTOCOL_ERROR,
+            Parting::Fault => Reason::PROTOCOL_ERROR,
         });
     }
 
@@ -150,6 +150,11 @@ impl Session {
     /// How many requests were refused, and never given out, since this was asked.
     pub fn take_refused(&self) -> u32 {
         self.tally.notes.take_refused()
+    }
+
+    /// Whether the client has sent PUSH_PROMISE.
+    pub fn has_promised(&self) -> bool {
+        self.tally.notes.has_promised()
     }
 
     /// Whether there were any.
@@ -177,6 +182,14 @@ impl Incoming {
     /// `:authority`, where it is given.
     pub fn authority(&self) -> Option<&str> {
         self.head.uri.authority().map(http::uri::Authority::as_str)
+    }
+
+    /// Whether `:scheme` was there and empty; as far as that shows, which is where there is an `:authority`.
+    pub fn has_no_scheme(&self) -> bool {
+        let is_plain_connect = self.head.method == http::Method::CONNECT && self.protocol().is_none();
+        self.authority().is_some()
+            && !is_plain_connect
+            && self.head.uri.scheme_str().is_none_or(str::is_empty)
     }
 
     /// `:protocol` of an extended CONNECT (RFC 8441, 4).

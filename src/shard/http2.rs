@@ -252,6 +252,8 @@ enum Event {
     Leave,
     /// It sends nearly nothing but frames that carry nothing, or resets nearly all it asks for.
     Abuse(&'static str),
+    /// It has sent PUSH_PROMISE.
+    Promise,
     /// Something is known that was not: what is waited for may be another time.
     Look,
     /// It is gone.
@@ -288,6 +290,10 @@ impl Driver<'_> {
                 Ok(Event::Abuse(what)) => {
                     self.log(what);
                     self.end(Parting::Abuse);
+                }
+                Ok(Event::Promise) => {
+                    self.log("client sent PUSH_PROMISE frame");
+                    self.end(Parting::Fault);
                 }
                 Ok(Event::Look) => {}
                 Ok(Event::Gone) => return,
@@ -334,7 +340,7 @@ impl Driver<'_> {
             && self.session.head_since().is_some_and(|since| since + head_time <= now)
         {
             self.log("client timed out (110: Connection timed out)");
-            self.end(Parting::Slow);
+            self.end(Parting::Fault);
             return false;
         }
         match self.stage {
@@ -361,6 +367,9 @@ impl Driver<'_> {
             self.session.poll_request(cx).map(|request| request.and_then(Result::ok))
         };
         if !matches!(self.stage, Stage::Ending(_)) {
+            if self.session.has_promised() {
+                return Poll::Ready(Event::Promise);
+            }
             if self.session.is_flooded() {
                 return Poll::Ready(Event::Abuse("http2 flood detected"));
             }

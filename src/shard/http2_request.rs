@@ -153,7 +153,10 @@ fn take_head(x: &mut Exchange, incoming: &mut Incoming) -> Result<(), u16> {
         fields: &incoming.fields().collect::<Vec<_>>(),
     };
     let key = protocol.map(|_| http2_tunnel::key()).unwrap_or_default();
-    let written = carried::write(&asked, &key, &mut text);
+    let mut written = carried::write(&asked, &key, &mut text);
+    if incoming.has_no_scheme() {
+        written = Err(CarryFault::Invalid);
+    }
     let is_tunnel = protocol.is_some();
     incoming.note_head(text.len());
     x.input = Buffer::with_capacity(text.len());

@@ -1,75 +1,11 @@
 //! HTTP/2 clients of ill will: frames are written by hand. Each abuse ends, and others are served meanwhile.
 
 use crate::harness::*;
+use crate::http2_frames::*;
+use crate::tls_client::{Client as TlsClient, authority};
 use std::time::{Duration, Instant};
 
 const OK: &str = "server { listen 127.0.0.1:%%PORT%%; http2 on; location / { return 200 ok; } }";
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut out = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    out.extend([kind, flags]);
-    out.extend(stream.to_be_bytes());
-    out.extend(payload);
-    out
-}
-
-/// Fields as literals that no table keeps (RFC 7541, 6.2.2).
-fn fields(list: &[(&str, &str)]) -> Vec<u8> {
-    let mut out = Vec::new();
-    for (name, value) in list {
-        out.push(0);
-        for text in [name, value] {
-            assert!(text.len() < 127);
-            out.push(text.len() as u8);
-            out.extend(text.as_bytes());
-        }
-    }
-    out
-}
-
-const GET: [(&str, &str); 4] = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")];
-
-/// A connection that has begun.
-fn begun(server: &Server) -> Wire {
-    let mut wire = server.client();
-    wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    wire.send(frame(SETTINGS, 0, 0, &[]));
-    wire
-}
-
-/// The next frame: kind, flags, stream, payload.
-fn next(wire: &mut Wire) -> Result<(u8, u8, u32, Vec<u8>), End> {
-    let head = wire.take(9)?;
-    let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
-    let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-    Ok((head[3], head[4], stream, wire.take(length)?))
-}
-
-/// What becomes of one stream: `Ok` with the head's block, `Err` if it or the connection is ended.
-fn outcome(wire: &mut Wire, stream: u32) -> Result<Vec<u8>, &'static str> {
-    loop {
-        match next(wire) {
-            Ok((HEADERS, _, of, block)) if of == stream => return Ok(block),
-            Ok((RST_STREAM, _, of, _)) if of == stream => return Err("reset"),
-            Ok((GOAWAY, ..)) => return Err("goaway"),
-            Ok(_) => {}
-            Err(End::Silent) => panic!("the server says nothing"),
-            Err(_) => return Err("closed"),
-        }
-    }
-}
 
 /// Heads that are malformed (RFC 9113, 8.1.1) and that h2 takes apart all the same.
 fn malformed() -> Vec<Vec<(&'static str, &'static str)>> {
@@ -157,12 +93,6 @@ fn a_request_is_as_long_as_its_frames_say() {
     }
 }
 
-/// Whether a head's block begins with a status of 400 (indexed) or another 4xx (literal).
-fn is_refusal(block: &[u8]) -> bool {
-    // Indexed `:status` values: 8 is 200, 9 is 204, 10 is 206, 11 is 304, 12 is 400, 13 is 404.
-    !matches!(block.first(), Some(0x88..=0x8b))
-}
-
 /// The connection is ended by the server, in order or not, while this sends on.
 fn is_ended(wire: &mut Wire, mut more: impl FnMut(usize) -> Vec<u8>) -> bool {
     let begun = Instant::now();
@@ -175,6 +105,12 @@ fn is_ended(wire: &mut Wire, mut more: impl FnMut(usize) -> Vec<u8>) -> bool {
         }
     }
     true
+}
+
+/// What an abuse leaves behind is bounded.
+fn assert_grew_little(server: &Server, before: u64) {
+    let grew = server.private_memory().saturating_sub(before);
+    assert!(grew < 64 << 20, "{grew} bytes");
 }
 
 /// Another client is served, soon.
@@ -326,6 +262,7 @@ fn floods_of_frames_that_carry_nothing_end_the_connection() {
     let settings = frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]).repeat(500);
     let window = frame(WINDOW_UPDATE, 0, 0, &1u32.to_be_bytes()).repeat(500);
     let priority = frame(2, 0, 1, &[0, 0, 0, 0, 16]).repeat(500);
+    let before = server.private_memory();
     for (name, flood) in
         [("PING", ping), ("SETTINGS", settings), ("WINDOW_UPDATE", window), ("PRIORITY", priority)]
     {
@@ -333,6 +270,7 @@ fn floods_of_frames_that_carry_nothing_end_the_connection() {
         assert!(is_ended(&mut wire, |_| flood.clone()), "{name}");
         assert_serves(&server);
     }
+    assert_grew_little(&server, before);
 }
 
 #[test]
@@ -368,6 +306,7 @@ fn heads_without_end_end_the_connection() {
     let more = frame(CONTINUATION, 0, 1, &fields(&[("x", "y")])).repeat(100);
     assert!(is_ended(&mut wire, |_| more.clone()));
     // A field that the table keeps, and names of it by one byte each: 4 KB a byte.
+    let before = server.private_memory();
     let mut wire = begun(&server);
     let mut block = fields(&GET);
     block.extend([0x40, 1, b'x', 0x7f, 0xa1, 0x1e]);
@@ -378,6 +317,166 @@ fn heads_without_end_end_the_connection() {
         assert!(is_refusal(&block), "served");
     }
     assert_serves(&server);
+    assert_grew_little(&server, before);
+}
+
+#[test]
+fn streams_that_a_client_has_reset_for_it_end_the_connection() {
+    if !only_octroi("nginx bears more of them") {
+        return;
+    }
+    let up = Upstream::new(|origin| {
+        let _ = origin.request();
+        origin.gone();
+    });
+    let server = Server::before(
+        &up,
+        "server { listen 127.0.0.1:%%PORT%%; http2 on; location / { return 200; } location /up { proxy_pass http://%%UP%%; } }",
+    );
+    let mut list = GET.to_vec();
+    list[2] = (":path", "/up");
+    let block = fields(&list);
+    // MadeYouReset: frames that have the server reset the stream.
+    let no_window = |stream| frame(WINDOW_UPDATE, 0, stream, &[0; 4]);
+    let overflow = |stream| frame(WINDOW_UPDATE, 0, stream, &0x7fff_ffffu32.to_be_bytes());
+    let data_behind_the_end = |stream| frame(DATA, 0, stream, b"x");
+    let provocations: [Flood<'_>; 3] = [&no_window, &overflow, &data_behind_the_end];
+    for (which, provoke) in provocations.into_iter().enumerate() {
+        let before = up.connections();
+        let mut wire = begun(&server);
+        let mut sent = 0;
+        let ended = is_ended(&mut wire, |round| {
+            let mut out = Vec::new();
+            for number in 0..8 {
+                sent += 1;
+                let stream = 2 * (8 * round as u32 + number) + 1;
+                out.extend(frame(HEADERS, END_STREAM | END_HEADERS, stream, &block));
+                out.extend(provoke(stream));
+            }
+            out
+        });
+        assert!(ended, "{which}: {sent} requests were reset, and the connection goes on");
+        let reached = up.connections() - before;
+        assert!(reached * 4 <= sent, "{which}: {reached} of {sent} reached the upstream");
+        assert_serves(&server);
+    }
+}
+
+#[test]
+fn a_promise_of_a_client_ends_the_connection() {
+    let server = Server::http(OK);
+    let mut wire = begun(&server);
+    // Not at its end, and not to be waited for.
+    wire.send(frame(5, 0, 1, &[0, 0, 0, 2]));
+    let code = loop {
+        let (kind, _, _, payload) = next(&mut wire).expect("GOAWAY");
+        if kind == GOAWAY {
+            break payload[4..8].to_vec();
+        }
+    };
+    assert_eq!(code, [0, 0, 0, 1]);
+}
+
+#[test]
+fn downloads_through_tiny_windows_hold_nobody_up() {
+    let server = Setup::http(
+        "server { listen 127.0.0.1:%%PORT%%; http2 on; location / { root %%DIR%%; } location = / { return 200; } }",
+    )
+    .file("long", "x".repeat(1_000_000))
+    .start();
+    let before = server.private_memory();
+    let mut list = GET.to_vec();
+    list[2] = (":path", "/long");
+    let block = fields(&list);
+    let mut wires: Vec<Wire> = (0..4)
+        .map(|_| {
+            let mut wire = server.client();
+            wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+            // SETTINGS_INITIAL_WINDOW_SIZE: 1.
+            wire.send(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 1]));
+            for number in 0..100 {
+                wire.send(frame(HEADERS, END_STREAM | END_HEADERS, 2 * number + 1, &block));
+            }
+            wire
+        })
+        .collect();
+    for _ in 0..20 {
+        for wire in &mut wires {
+            for number in 0..100 {
+                wire.send(frame(WINDOW_UPDATE, 0, 2 * number + 1, &1u32.to_be_bytes()));
+            }
+        }
+        assert_serves(&server);
+    }
+    assert_grew_little(&server, before);
+}
+
+/// What is sent in each round.
+type Flood<'f> = &'f dyn Fn(u32) -> Vec<u8>;
+
+#[test]
+fn abuse_over_tls_ends_as_well() {
+    if !only_octroi("nginx bears more") {
+        return;
+    }
+    let host = authority().sign("host");
+    let server = Setup::http(
+        "client_header_timeout 1s; ssl_certificate host.pem; ssl_certificate_key host.key; http2 on;
+         server { listen 127.0.0.1:%%PORT_1%% ssl; return 200; } server { listen 127.0.0.1:%%PORT%%; return 200; }",
+    )
+    .file("host.pem", &host.pem)
+    .file("host.key", &host.key)
+    .start();
+    let mut client = TlsClient::new();
+    let mut config = (*client.0).clone();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    client.0 = std::sync::Arc::new(config);
+    let port = server.value("PORT_1").parse().unwrap();
+    let block = fields(&GET);
+    let floods: [(&str, Flood<'_>); 5] = [
+        ("PING", &|_| frame(PING, 0, 0, &[0; 8]).repeat(500)),
+        ("SETTINGS", &|_| frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]).repeat(500)),
+        ("rapid reset", &|round| {
+            let mut out = Vec::new();
+            for number in 0..100 {
+                let stream = 2 * (100 * round + number) + 1;
+                out.extend(frame(HEADERS, END_STREAM | END_HEADERS, stream, &block));
+                out.extend(frame(RST_STREAM, 0, stream, &8u32.to_be_bytes()));
+            }
+            out
+        }),
+        ("CONTINUATION", &|round| match round {
+            0 => frame(HEADERS, END_STREAM, 1, &block),
+            _ => frame(CONTINUATION, 0, 1, &fields(&[("x", "y")])).repeat(100),
+        }),
+        ("a head that does not end", &|round| match round {
+            0 => frame(HEADERS, END_STREAM, 1, &block),
+            _ => {
+                pause(100);
+                frame(CONTINUATION, 0, 1, &[])
+            }
+        }),
+    ];
+    let before = server.private_memory();
+    for (name, flood) in floods {
+        let mut tls = client.connect(port, "host").unwrap();
+        tls.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        tls.send(frame(SETTINGS, 0, 0, &[]));
+        tls.socket.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        let begun = Instant::now();
+        for round in 0.. {
+            assert!(begun.elapsed() < Duration::from_secs(15), "{name}");
+            let mut stream = rustls::Stream::new(&mut tls.tls, &mut tls.socket);
+            match std::io::Write::write_all(&mut stream, &flood(round)) {
+                Ok(()) => {}
+                // Nothing is taken: it is not read any more.
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => break,
+            }
+        }
+        assert_serves(&server);
+    }
+    assert_grew_little(&server, before);
 }
 
 #[test]

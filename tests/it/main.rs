@@ -37,6 +37,8 @@ mod http1_refused;
 mod http2;
 mod http2_abuse;
 mod http2_client;
+mod http2_frames;
+mod http2_smuggling;
 mod http2_tls;
 mod http2_tunnel;
 mod language;

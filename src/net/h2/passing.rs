@@ -16,6 +16,7 @@ const RESET_BYTES: usize = HEAD_BYTES + 4;
 
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
+const PUSH_PROMISE: u8 = 5;
 const CONTINUATION: u8 = 9;
 const DATA: u8 = 0;
 
@@ -44,6 +45,8 @@ pub(super) struct Notes {
     refused: Cell<u32>,
     /// Since when there is a part of a head, or of another frame without a body's bytes.
     partial_since: Cell<Option<Instant>>,
+    /// The client has promised something, which is a server's to do (RFC 9113, 8.4).
+    promised: Cell<bool>,
 }
 
 impl Notes {
@@ -75,6 +78,11 @@ impl Notes {
     /// Whether there were any.
     pub(super) fn has_refused(&self) -> bool {
         self.refused.get() > 0
+    }
+
+    /// Whether the client has promised something.
+    pub(super) fn has_promised(&self) -> bool {
+        self.promised.get()
     }
 
     /// Since when a head has not come to its end.
@@ -180,6 +188,7 @@ impl Inward {
                         *bytes = bytes.saturating_add(more);
                     }
                 }
+                PUSH_PROMISE => notes.promised.set(true),
                 _ => {}
             }
             if frame.flags & END_HEADERS > 0
