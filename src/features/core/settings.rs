@@ -226,9 +226,13 @@ fn http2(scope: &Scope<'_>) -> Result<Http2, Diagnostic> {
     })
 }
 
-/// `http2_chunk_size`: nginx leaves what is below 1 and above a frame's bound at these.
+/// `http2_chunk_size`: nginx leaves what is above a frame's bound at that.
 fn http2_chunk_bytes(scope: &Scope<'_>) -> Result<usize, Diagnostic> {
-    Ok(scope.size("http2_chunk_size", 8 * 1024)?.clamp(1, 16 * 1024 * 1024 - 1) as usize)
+    let bytes = scope.size("http2_chunk_size", 8 * 1024)?;
+    match scope.one("http2_chunk_size") {
+        Some(line) if bytes == 0 => Err(scope.error(line, "the http2 chunk size cannot be zero")),
+        _ => Ok(bytes.min(16 * 1024 * 1024 - 1) as usize),
+    }
 }
 
 fn max_headers(scope: &Scope<'_>) -> Result<usize, Diagnostic> {
