@@ -16,8 +16,10 @@ use crate::bridge::quota::StoreSpec;
 use crate::bridge::zone::ZoneSpec;
 use crate::conf::{Diagnostic, Sources};
 use crate::net::error_log::ErrorLog;
+use crate::net::tls::pairs::Pairs;
 use crate::net::tls::server::TlsServer;
 use crate::net::tls::verify::Mode;
+use crate::pipeline::exchange::Exchange;
 use crate::pipeline::local::Layout;
 use crate::pipeline::settings::Settings;
 use std::path::PathBuf;
@@ -156,7 +158,18 @@ pub struct ServerTls {
     pub verify: Option<Mode>,
     /// The files that it was made from.
     pub files: Vec<PathBuf>,
+    /// What finds the certificates of a handshake, where their names have variables.
+    pub finder: Option<Arc<dyn FindCertificates>>,
 }
+
+/// What finds the certificates of one handshake.
+pub trait FindCertificates: Send + Sync {
+    /// The certificates for what the variables are in this exchange, which has a connection and no request.
+    fn find<'x>(&'x self, x: &'x Exchange) -> Finding<'x>;
+}
+
+/// Certificates to come, or why there are none, in words for the log.
+pub type Finding<'x> = Pin<Box<dyn Future<Output = Result<Pairs, String>> + 'x>>;
 
 /// What a server does with handshakes.
 #[derive(Clone)]

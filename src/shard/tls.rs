@@ -2,6 +2,7 @@
 
 use super::connection::{first_server, next_bytes};
 use super::core::Shard;
+use super::generation::Generation;
 use super::proxied::log_while;
 use crate::base::address::Address;
 use crate::base::buffer::Buffer;
@@ -11,11 +12,12 @@ use crate::http::status::HTTP_TO_HTTPS;
 use crate::net::deadline::Alarm;
 use crate::net::error_log::OsError;
 use crate::net::stream::Stream;
-use crate::net::tls::handshake::{self, Choice, Fault};
+use crate::net::tls::handshake::{self, Choice, Facts, Fault};
+use crate::net::tls::pairs::Pairs;
 use crate::net::tls::verify::Clients;
 use crate::pipeline::connection::Connection;
-use crate::pipeline::exchange::Exchange;
-use crate::plan::{Handshakes, ServerTls};
+use crate::pipeline::exchange::{Exchange, Recycled};
+use crate::plan::{Handshakes, Server, ServerTls};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -45,7 +47,7 @@ pub(super) async fn begin(
     if !first.filled().first().is_some_and(|byte| *byte == HANDSHAKE || *byte >= SSL2) {
         return Some((stream.clone(), first));
     }
-    let choose = |name: Option<&str>| choose(shard, connection, listen, name);
+    let choose = async |name: Option<&str>| choose(shard, connection, listen, name).await;
     let shaken = alarm.within(deadline, handshake::accept(stream, first, choose)).await;
     let log = |message: &str| log_while(shard, connection, listen, Level::Info, message, "SSL handshaking");
     match shaken {
@@ -57,6 +59,7 @@ pub(super) async fn begin(
         Ok(Err(Fault::Closed)) => log("peer closed connection in SSL handshake"),
         Ok(Err(Fault::Broken(fault))) => log(&format!("SSL_do_handshake() failed {}", OsError(&fault))),
         Ok(Err(Fault::Tls(fault))) => log(&format!("SSL_do_handshake() failed (SSL: {fault})")),
+        Ok(Err(Fault::NoCertificate)) => log("SSL_do_handshake() failed (SSL: there is no certificate)"),
         Ok(Err(Fault::Rejected)) => log("SSL_do_handshake() failed (SSL: the name was rejected)"),
         Err(_) => log("client timed out (110: Connection timed out)"),
     }
@@ -64,7 +67,7 @@ pub(super) async fn begin(
 }
 
 /// The server for the name the client asks for, and whether there was one for it.
-fn choose(
+async fn choose(
     shard: &Rc<Shard>,
     connection: &Connection,
     listen: &Rc<Address>,
@@ -79,7 +82,17 @@ fn choose(
     let server = &generation.plan.servers[known.unwrap_or(names.default_server)];
     let http2 = names.http2 || generation.here(server.own).settings.server.http2.on;
     let choice = match &server.tls.handshakes {
-        Some(Handshakes::Serve(tls)) => Choice::Serve { server: tls.clone(), http2 },
+        Some(Handshakes::Serve(tls)) => {
+            match own(&generation, connection, server, name, known.is_some()).await {
+                Ok(own) => Choice::Serve { server: tls.clone(), http2, own },
+                Err(fault) => {
+                    let log = &generation.here(server.own).error_log;
+                    let message = format_args!("{fault} while SSL handshaking");
+                    log.write(Level::Error, Some(connection.number), message);
+                    Choice::Fail
+                }
+            }
+        }
         Some(Handshakes::Reject) => Choice::Reject,
         None => {
             let log = &generation.here(first_server(&generation, site, &connection.local)).error_log;
@@ -89,6 +102,22 @@ fn choose(
         }
     };
     (choice, known.is_some())
+}
+
+/// The certificates for this handshake, where their names have variables.
+async fn own(
+    generation: &Rc<Generation>,
+    connection: &Connection,
+    server: &Server,
+    name: Option<&str>,
+    is_known: bool,
+) -> Result<Option<Pairs>, String> {
+    let Some(finder) = &server.tls.finder else { return Ok(None) };
+    // As if there were a request already, of which nothing is known but the name.
+    let assumed = Rc::new(connection.for_stream());
+    let _ = assumed.tls.set(Rc::new(Facts::assumed(name.unwrap_or_default(), is_known)));
+    let x = Recycled::take(&assumed, &generation.locals, generation.here(server.own));
+    finder.find(&x).await.map(Some)
 }
 
 /// Whether a request that came to an address that speaks TLS may be served by the server that its host

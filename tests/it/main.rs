@@ -80,6 +80,7 @@ mod timeouts;
 mod tls;
 mod tls_client;
 mod tls_files;
+mod tls_named;
 mod tls_session;
 mod tls_stapling;
 mod try_files;

@@ -197,7 +197,7 @@ pub const HANDSHAKING: &str = "SSL handshaking to upstream";
 #[cold]
 fn log_refusal(x: &Exchange, refusal: Refusal, name: &[u8]) {
     let message = match refusal {
-        Refusal::Handshake(Fault::Closed | Fault::Rejected) => {
+        Refusal::Handshake(Fault::Closed | Fault::Rejected | Fault::NoCertificate) => {
             "peer closed connection in SSL handshake".to_owned()
         }
         Refusal::Handshake(Fault::Broken(fault)) => {

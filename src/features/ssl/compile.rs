@@ -1,6 +1,6 @@
 //! What a server's directives make of its handshakes. Files are read by the master, with its rights.
 
-use super::stapling;
+use super::{finder, stapling};
 use crate::bridge::published::Published;
 use crate::conf::{Context, Diagnostic, Directive, Scope, Word, value};
 use crate::net::error_log::OsError;
@@ -68,9 +68,10 @@ pub(super) fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Dia
     let certificates = scope.all("ssl_certificate");
     let first = certificates.first().map(|line| &line.name);
     let rejects = scope.flag("ssl_reject_handshake", false)?;
+    let finder = finder::finder(scope, b, &certificates, &scope.all("ssl_certificate_key"))?;
     let made = match first {
         None => None,
-        Some(first) => Some(handshakes(scope, b, (&certificates, first), verify)?),
+        Some(first) => Some(handshakes(scope, b, (&certificates, first), verify, finder.is_some())?),
     };
     let handshakes = match made {
         _ if rejects => Some(Handshakes::Reject),
@@ -86,7 +87,7 @@ pub(super) fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Dia
         None => None,
     };
     let files = b.files_read();
-    b.server_tls(ServerTls { handshakes, verify, files });
+    b.server_tls(ServerTls { handshakes, verify, files, finder });
     Ok(())
 }
 
@@ -95,6 +96,7 @@ fn handshakes(
     b: &mut Builder<'_>,
     (certificates, first): (&[&Directive], &Word),
     verify: Option<Mode>,
+    are_found_later: bool,
 ) -> Result<TlsServer, Diagnostic> {
     if scope.flag("ssl_early_data", false)?
         && let Some(line) = scope.one("ssl_early_data")
@@ -120,7 +122,9 @@ fn handshakes(
             let message = format!("no \"ssl_certificate_key\" is defined for certificate \"{last}\"");
             return Err(scope.error(*line, message));
         };
-        pairs.push(pair(scope, b, line, key, &passwords)?);
+        if !are_found_later {
+            pairs.push(pair(scope, b, line, key, &passwords)?);
+        }
     }
     if let Some(staple) = staple(scope, b)? {
         pairs.iter_mut().for_each(|pair| pair.ocsp = Some(staple.clone()));
@@ -132,7 +136,9 @@ fn handshakes(
     let asking = stapling::asking(scope, b, &pairs, certificates, &trusted)?;
     let mark = {
         let chains = pairs.iter().flat_map(|pair| pair.cert.iter().map(|one| one.as_ref()));
-        let mode = format!("{verify:?} {versions:?} {session_s}");
+        let names: Vec<_> =
+            certificates.iter().flat_map(|line| line.args.iter().map(|word| &word.text)).collect();
+        let mode = format!("{verify:?} {versions:?} {session_s} {names:?}");
         server::mark(chains.chain(trusted.iter().map(|one| one.as_ref())).chain([mode.as_bytes()]))
     };
     let clients = match verify {

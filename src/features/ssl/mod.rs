@@ -2,6 +2,7 @@
 //! makes of the directives what a server's handshakes need; the handshakes are the shard's.
 
 mod compile;
+mod finder;
 mod named;
 mod stapling;
 mod variables;
@@ -32,7 +33,7 @@ const DIRECTIVES: &[D] = &[
         Arity::Exactly(1),
         "file",
         "",
-        "A file with the server's certificate and those between it and a root, in PEM; several for several kinds of keys. The text itself may stand behind data:.",
+        "A file with the server's certificate and those between it and a root, in PEM; several for several kinds of keys. The text itself may stand behind data:. A name may have variables: it is then read for each handshake, with the worker's rights.",
     )
     .inherit(Inherit::Together),
     D::new(
@@ -44,6 +45,14 @@ const DIRECTIVES: &[D] = &[
         "The key of the certificate of the same place, in PEM; if it is encrypted, ssl_password_file has its pass phrase.",
     )
     .inherit(Inherit::Together),
+    D::new(
+        "ssl_certificate_cache",
+        HS,
+        Arity::Between(1, 3),
+        "off | max=N [inactive=time] [valid=time]",
+        "off",
+        "How many certificates whose names have variables each shard keeps; for how long one that nobody asks for (10s); and how long without another look at its file (60s).",
+    ),
     D::new(
         "ssl_password_file",
         HS,

@@ -3,7 +3,7 @@
 
 use super::compile::{argument, passwords};
 use crate::base::clock;
-use crate::conf::{Diagnostic, Scope, value};
+use crate::conf::{Diagnostic, Scope, Word, value};
 use crate::net::error_log::OsError;
 use crate::net::file_pool;
 use crate::net::tls::client::Own;
@@ -64,7 +64,7 @@ impl Named {
         b: &mut Builder<'_>,
         [certificate, key, phrases, cache]: Names,
     ) -> Result<Option<Named>, Diagnostic> {
-        let rules = rules(scope, cache)?;
+        rules(scope, cache)?;
         let (Some((_, certificate)), Some((_, key))) = (argument(scope, certificate), argument(scope, key))
         else {
             return Ok(None);
@@ -72,15 +72,29 @@ impl Named {
         if certificate.text.is_empty() || !(certificate.text.contains('$') || key.text.contains('$')) {
             return Ok(None);
         }
+        Named::of(scope, b, (certificate, key), [phrases, cache]).map(Some)
+    }
+
+    /// From these words; the directives are those of pass phrases and the cache.
+    ///
+    /// # Errors
+    /// A wrong value.
+    pub fn of(
+        scope: &Scope<'_>,
+        b: &mut Builder<'_>,
+        (certificate, key): (&Word, &Word),
+        [phrases, cache]: [&'static str; 2],
+    ) -> Result<Named, Diagnostic> {
+        let rules = rules(scope, cache)?;
         let origin = b.origin();
         let directory: Arc<Path> = origin.conf.parent().unwrap_or(&origin.prefix).into();
-        Ok(Some(Named {
+        Ok(Named {
             certificate: b.template(certificate)?,
             key: b.template(key)?,
             directory,
             passwords: passwords(scope, b, phrases)?.into(),
             cache: rules.map(|rules| b.reserve(move |_| Cache::new(rules))),
-        }))
+        })
     }
 
     /// The files for this request; `None` for no certificate.
@@ -145,7 +159,7 @@ fn bytes(path: &PathBuf) -> io::Result<Vec<u8>> {
 
 /// How long certificates are kept, and how many.
 #[derive(Clone, Copy, Debug)]
-struct Rules {
+pub(super) struct Rules {
     max: usize,
     inactive: Duration,
     valid: Duration,
@@ -200,7 +214,7 @@ impl Cache {
 }
 
 /// What the directive of a cache says; `None` for none.
-fn rules(scope: &Scope<'_>, name: &str) -> Result<Option<Rules>, Diagnostic> {
+pub(super) fn rules(scope: &Scope<'_>, name: &str) -> Result<Option<Rules>, Diagnostic> {
     let Some(line) = scope.one(name) else { return Ok(None) };
     let mut rules = Rules { max: 0, inactive: INACTIVE, valid: VALID };
     let mut is_off = false;

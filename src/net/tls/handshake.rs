@@ -3,6 +3,7 @@
 use super::ciphers;
 use super::noted::{Noted, SessionId};
 use super::offered::Offered;
+use super::pairs::Pairs;
 use super::server::{HTTP2, TlsServer};
 use super::verify::Verdict;
 use super::{Now, Session};
@@ -27,10 +28,17 @@ pub enum Choice {
         server: Arc<Published<TlsServer>>,
         /// HTTP/2 is spoken there.
         http2: bool,
+        /// The certificates for this handshake, where the server has not the same for all.
+        own: Option<Pairs>,
     },
+    /// It fails: the certificates for it cannot be had.
+    Fail,
     /// It is refused: there is no such name here.
     Reject,
 }
+
+/// The same: fatal, `internal_error`.
+const INTERNAL_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
 
 /// Why there is no session.
 pub enum Fault {
@@ -40,6 +48,8 @@ pub enum Fault {
     Closed,
     /// The name was refused.
     Rejected,
+    /// There is no certificate for it.
+    NoCertificate,
     /// What the client sent is no TLS, or there is nothing in common.
     Tls(rustls::Error),
 }
@@ -129,7 +139,7 @@ impl Facts {
 pub async fn accept(
     below: &Stream,
     mut cipher: Buffer,
-    choose: impl FnOnce(Option<&str>) -> (Choice, bool),
+    choose: impl AsyncFnOnce(Option<&str>) -> (Choice, bool),
 ) -> Result<(Stream, Facts), Fault> {
     let mut acceptor = Acceptor::default();
     let accepted = loop {
@@ -151,17 +161,27 @@ pub async fn accept(
     };
     let name = name(&accepted.client_hello());
     let offered = Offered::read(&accepted.client_hello());
-    let (choice, is_known) = choose(name.as_deref());
-    let Choice::Serve { server, http2 } = choice else {
-        let _ = below.send_now(&UNRECOGNIZED_NAME);
-        return Err(Fault::Rejected);
+    let (choice, is_known) = choose(name.as_deref()).await;
+    let (server, http2, own) = match choice {
+        Choice::Serve { server, http2, own } => (server, http2, own),
+        Choice::Reject => {
+            let _ = below.send_now(&UNRECOGNIZED_NAME);
+            return Err(Fault::Rejected);
+        }
+        Choice::Fail => {
+            let _ = below.send_now(&INTERNAL_ERROR);
+            return Err(Fault::NoCertificate);
+        }
     };
     let (current, number) = server.current();
-    let config = if http2 { &current.with_http2 } else { &current.config };
+    let mut config = if http2 { current.with_http2.clone() } else { current.config.clone() };
+    if let Some(own) = own {
+        Arc::make_mut(&mut config).cert_resolver = Arc::new(own);
+    }
     // Of another handshake, if anything.
     Noted::default().take();
     let mut noted = Noted::default();
-    let tls = match accepted.into_connection(config.clone()) {
+    let tls = match accepted.into_connection(config) {
         Ok(tls) => tls,
         Err((fault, mut alert)) => {
             let _ = alert.write_all(&mut Now(below));
