@@ -14,6 +14,7 @@ const CHARSET: &str = "charset conversion is not built yet";
 const COMPRESSION: &str = "response compression is not built yet";
 const DAV: &str = "WebDAV is not built";
 const DEBUG: &str = "this debugging aid is not built";
+const ECH: &str = "rustls has no encrypted hellos for servers";
 const DISCOVERY: &str = "discovery of upstreams is not built yet";
 const FASTCGI: &str = "FastCGI is not built yet";
 const GEOIP: &str = "GeoIP databases are not built yet";
@@ -34,7 +35,9 @@ const MEDIA: &str = "streaming of media files is not built yet";
 const MEMCACHED: &str = "memcached as an upstream is not built yet";
 const MIRROR: &str = "mirroring of requests is not built yet";
 const NOT_BUILT: &str = "not built yet";
+const OCSP: &str = "responders are not asked about clients' certificates yet; ssl_crl takes lists";
 const OIDC: &str = "OpenID Connect is not built yet";
+const OPENSSL: &str = "it is for OpenSSL, and TLS here is rustls";
 const PAGES: &str = "rewriting of pages is not built";
 const PROMETHEUS: &str = "Prometheus metrics are not built yet";
 const REFERER: &str = "the referer check is not built yet";
@@ -996,20 +999,20 @@ pub const REFUSED: &[Refused] = &[
     no("ssl_client_certificate", "ngx_http_ssl_module", TLS),
     no("ssl_client_hello_by_lua_block", "lua-nginx-module", SCRIPT),
     no("ssl_client_hello_by_lua_file", "lua-nginx-module", SCRIPT),
-    no("ssl_conf_command", "ngx_http_ssl_module", TLS),
+    no("ssl_conf_command", "ngx_http_ssl_module", OPENSSL),
     no("ssl_crl", "ngx_http_ssl_module", TLS),
     no("ssl_dhparam", "ngx_http_ssl_module", TLS),
     no("ssl_early_data", "ngx_http_ssl_module", TLS),
     no("ssl_ecdh_curve", "ngx_http_ssl_module", TLS),
-    no("ssl_ech_file", "ngx_http_ssl_module", TLS),
-    no("ssl_engine", "ngx_core_module", TLS),
+    no("ssl_ech_file", "ngx_http_ssl_module", ECH),
+    no("ssl_engine", "ngx_core_module", OPENSSL),
     no("ssl_handshake_timeout", "ngx_stream_ssl_module", STREAM),
     no("ssl_key_log", "ngx_http_ssl_module", TLS),
     no("ssl_ntls", "Angie", TLS),
-    no("ssl_object_cache_inheritable", "ngx_core_module", TLS),
-    no("ssl_ocsp", "ngx_http_ssl_module", TLS),
-    no("ssl_ocsp_cache", "ngx_http_ssl_module", TLS),
-    no("ssl_ocsp_responder", "ngx_http_ssl_module", TLS),
+    no("ssl_object_cache_inheritable", "ngx_core_module", OPENSSL),
+    no("ssl_ocsp", "ngx_http_ssl_module", OCSP),
+    no("ssl_ocsp_cache", "ngx_http_ssl_module", OCSP),
+    no("ssl_ocsp_responder", "ngx_http_ssl_module", OCSP),
     no("ssl_password_file", "ngx_http_ssl_module", TLS),
     no("ssl_prefer_server_ciphers", "ngx_http_ssl_module", TLS),
     no("ssl_preread", "ngx_stream_ssl_preread_module", STREAM),

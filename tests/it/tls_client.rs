@@ -4,6 +4,7 @@ use crate::harness::WAIT;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme};
 use std::io::{Read, Write};
@@ -16,6 +17,15 @@ pub struct Made {
     pub key: String,
     pub chain: Vec<CertificateDer<'static>>,
     key_der: Vec<u8>,
+}
+
+impl Made {
+    /// One that was made before, from its files.
+    pub fn read(pem: &str, key: &str) -> Made {
+        let pair = KeyPair::from_pem(key).unwrap();
+        let chain = vec![CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()];
+        Made { pem: pem.to_owned(), key: key.to_owned(), chain, key_der: pair.serialize_der() }
+    }
 }
 
 /// An authority.

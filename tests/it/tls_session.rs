@@ -155,3 +155,53 @@ fn a_chain_ends_at_one_that_vouches_for_itself() {
     assert_eq!(ask(&both, 1, &own), "SUCCESS");
     assert!(ask(&middle.pem, 1, &own).starts_with("FAILED:"));
 }
+
+#[test]
+fn lists_of_version_1() {
+    // Made with OpenSSL, as it makes lists unless it is told otherwise: the first of the two is revoked.
+    let conf = format!(
+        "server {{ {LISTEN} ssl_verify_client optional_no_ca; ssl_client_certificate ca.pem; ssl_crl old.crl;
+         error_page 495 /wrong; location / {{ return 200 $ssl_client_verify; }} }}"
+    );
+    let files =
+        |list: &str| setup(&conf).file("ca.pem", include_str!("tls/root.pem")).file("old.crl", list).start();
+    let server = files(include_str!("tls/old.crl"));
+    let body = |made: &Made| Client::presenting(made).body(server.port(), "host", "/");
+    let revoked = Made::read(include_str!("tls/a.pem"), include_str!("tls/a.key"));
+    let good = Made::read(include_str!("tls/b.pem"), include_str!("tls/b.key"));
+    assert_eq!(body(&good), "SUCCESS");
+    assert_eq!(body(&revoked), "FAILED:certificate revoked");
+    // A list of somebody else says nothing.
+    let server = files(&Authority::new("other").revoke(&[]));
+    let answer = Client::presenting(&good).body(server.port(), "host", "/");
+    assert_eq!(answer, "FAILED:unable to get certificate CRL");
+}
+
+#[test]
+fn of_two_certificates_with_one_kind_of_key_the_last_counts() {
+    let other = authority().sign("host");
+    let server = setup(&format!(
+        "server {{ {LISTEN} ssl_certificate other.pem; ssl_certificate_key other.key; return 200 ok; }}"
+    ))
+    .file("other.pem", &other.pem)
+    .file("other.key", &other.key)
+    .start();
+    let shown = Client::new().connect(server.port(), "host").unwrap().certificate();
+    assert_eq!(shown, other.chain[0].to_vec());
+}
+
+#[test]
+fn a_client_that_takes_no_signature_here_is_told_so() {
+    // It takes RSA only, and here is ECDSA.
+    let server = server("ssl_protocols TLSv1.2; return 200 ok;");
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.cipher_suites =
+        vec![rustls::crypto::aws_lc_rs::cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256];
+    let config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let refused = Client(Arc::new(config)).connect(server.port(), "host").err().unwrap();
+    assert!(refused.contains("HandshakeFailure"), "{refused}");
+}

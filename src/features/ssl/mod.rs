@@ -205,7 +205,7 @@ const DIRECTIVES: &[D] = &[
         Arity::Exactly(1),
         "file",
         "",
-        "Lists of revoked certificates, in PEM; there must be one of each issuer.",
+        "Lists of revoked certificates, in PEM, of version 1 or 2; there must be one of each issuer.",
     ),
     D::new(
         "ssl_stapling",

@@ -8,6 +8,7 @@ pub mod client;
 pub mod compression;
 pub mod handshake;
 pub mod key;
+mod list;
 pub mod noted;
 pub mod ocsp;
 pub mod offered;

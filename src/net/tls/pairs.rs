@@ -34,7 +34,16 @@ impl Pairs {
             plain: Arc::new(certified),
             asking: asking.map(|asking| (asking, RwLock::default())),
         };
-        Pairs(pairs.into_iter().map(pair).collect())
+        let mut kept: Vec<Pair> = Vec::with_capacity(pairs.len());
+        for new in pairs.into_iter().map(pair) {
+            // Of two with the same kind of key the last one counts, as in OpenSSL.
+            let kind = new.plain.key.algorithm();
+            match kept.iter_mut().find(|known| known.plain.key.algorithm() == kind) {
+                Some(known) => *known = new,
+                None => kept.push(new),
+            }
+        }
+        Pairs(kept)
     }
 
     /// Those about which somebody is to be asked.
@@ -74,7 +83,9 @@ impl ResolvesServerCert for Pairs {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let fits = |pair: &&Pair| pair.plain.key.choose_scheme(hello.signature_schemes()).is_some();
         let is_rsa = |pair: &&Pair| pair.plain.key.algorithm() == SignatureAlgorithm::RSA;
-        let pair = self.0.iter().filter(fits).min_by_key(is_rsa)?;
+        // Where none fits, rustls finds nothing in common, and says so; without any it would say that the
+        // client is denied access.
+        let pair = self.0.iter().filter(fits).min_by_key(is_rsa).or(self.0.first())?;
         if let Some(signer) = pair.plain.key.choose_scheme(hello.signature_schemes()) {
             noted::signed(signer.scheme());
         }

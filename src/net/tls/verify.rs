@@ -4,6 +4,7 @@
 
 use super::authority;
 use super::certificate::Certificate;
+use super::list::{List, Wrong};
 use crate::base::clock;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::WebPkiSupportedAlgorithms;
@@ -13,8 +14,7 @@ use rustls::{DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved, Si
 use std::time::Duration;
 use webpki::{
     BorrowedCertRevocationList, CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage,
-    OwnedCertRevocationList, RawPublicKeyEntity, RevocationCheckDepth, RevocationOptionsBuilder,
-    UnknownStatusPolicy,
+    RawPublicKeyEntity, RevocationCheckDepth, RevocationOptionsBuilder, UnknownStatusPolicy,
 };
 
 /// `ssl_verify_client`, where it is not off.
@@ -103,6 +103,9 @@ pub struct Trust {
     links: Vec<CertificateDer<'static>>,
     depth: usize,
     revocations: Vec<CertRevocationList<'static>>,
+    /// All lists, where one of them is nothing for webpki.
+    lists: Vec<List>,
+    has_old_lists: bool,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -120,15 +123,29 @@ impl Trust {
             |root: &CertificateDer<'_>| Certificate::read(root).is_some_and(|read| read.is_self_issued());
         let (own, links): (Vec<_>, Vec<_>) = roots.iter().cloned().partition(vouches);
         let anchors = own.iter().filter_map(anchor).collect();
-        Trust { role, roots, anchors, links, depth, revocations: Vec::new(), algorithms }
+        Trust {
+            role,
+            roots,
+            anchors,
+            links,
+            depth,
+            revocations: Vec::new(),
+            lists: Vec::new(),
+            has_old_lists: false,
+            algorithms,
+        }
     }
 
     /// Adds a list of certificates that were revoked; false if it is none.
     #[must_use]
     pub fn add_revocations(&mut self, der: &[u8]) -> bool {
-        let list = BorrowedCertRevocationList::from_der(der).and_then(|list| list.to_owned());
-        let owned = list.map(|list: OwnedCertRevocationList| CertRevocationList::from(list));
-        owned.map(|list| self.revocations.push(list)).is_ok()
+        let Some(list) = List::read(der) else { return false };
+        self.lists.push(list);
+        match BorrowedCertRevocationList::from_der(der).and_then(|list| list.to_owned()) {
+            Ok(list) => self.revocations.push(CertRevocationList::from(list)),
+            Err(_) => self.has_old_lists = true,
+        }
+        true
     }
 
     /// Verifies what the other side sent: its certificate first.
@@ -140,24 +157,25 @@ impl Trust {
         let now = clock::unix_time(clock::now());
         // One that is trusted itself needs nobody to vouch for it.
         let is_root = read.is_self_issued() && self.roots.contains(leaf);
-        if (is_root || !read.has_version) && self.revocations.is_empty() {
-            return match is_root || self.is_issued_by_root(&read) {
-                true => in_time(&read, now),
-                false => unknown_issuer(&read, between),
+        if is_root && self.lists.is_empty() {
+            return in_time(&read, now);
+        }
+        if !read.has_version {
+            return match self.issuing_root(&read) {
+                Some(root) => match self.look(&read, root.key, now) {
+                    Ok(()) => in_time(&read, now),
+                    Err(fault) => failed(&fault),
+                },
+                None => unknown_issuer(&read, between),
             };
         }
         match self.verify(leaf, between, now) {
             Ok(()) => Verdict::Trusted,
             Err(webpki::Error::UnknownIssuer) => unknown_issuer(&read, between),
-            Err(webpki::Error::CaUsedAsEndEntity)
-                if self.role == Role::Client && self.revocations.is_empty() =>
-            {
+            Err(webpki::Error::CaUsedAsEndEntity) if self.role == Role::Client && self.lists.is_empty() => {
                 self.judge_authority(read, now)
             }
-            Err(fault) => {
-                let (number, words) = openssl_words(&fault);
-                Verdict::Failed(number, words)
-            }
+            Err(fault) => failed(&fault),
         }
     }
 
@@ -171,37 +189,91 @@ impl Trust {
         let sent = between.iter().map(|one| CertificateDer::from(one.as_ref()));
         let between: Vec<_> =
             self.links.iter().map(|one| CertificateDer::from(one.as_ref())).chain(sent).collect();
+        // Those that webpki does not take are looked at below, with all others.
+        let unknown = match self.has_old_lists {
+            true => UnknownStatusPolicy::Allow,
+            false => UnknownStatusPolicy::Deny,
+        };
         let lists: Vec<&CertRevocationList<'_>> = self.revocations.iter().collect();
         let revocation = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
             options
                 .with_depth(RevocationCheckDepth::Chain)
-                .with_status_policy(UnknownStatusPolicy::Deny)
+                .with_status_policy(unknown)
                 .with_expiration_policy(ExpirationPolicy::Enforce)
                 .build()
         });
         let depth = self.depth;
-        let short = |path: &webpki::VerifiedPath<'_>| match path.intermediate_certificates().count() <= depth
-        {
-            true => Ok(()),
-            false => Err(webpki::Error::MaximumPathDepthExceeded),
+        let rules = |path: &webpki::VerifiedPath<'_>| {
+            if path.intermediate_certificates().count() > depth {
+                return Err(webpki::Error::MaximumPathDepthExceeded);
+            }
+            if self.has_old_lists { self.look_along(path, now) } else { Ok(()) }
         };
-        let now = UnixTime::since_unix_epoch(now);
+        let at = UnixTime::since_unix_epoch(now);
         let usage = match self.role {
             Role::Client => KeyUsage::client_auth(),
             Role::Server => KeyUsage::server_auth(),
         };
         let algorithms = self.algorithms.all;
-        leaf.verify_for_usage(algorithms, &self.anchors, &between, now, usage, revocation, Some(&short))
+        leaf.verify_for_usage(algorithms, &self.anchors, &between, at, usage, revocation, Some(&rules))
             .map(|_| ())
     }
 
-    /// For certificates of version 1, which webpki does not take: whether one of the roots signed it.
-    fn is_issued_by_root(&self, read: &Certificate<'_>) -> bool {
+    /// For certificates of version 1, which webpki does not take: the root that signed it.
+    fn issuing_root(&self, read: &Certificate<'_>) -> Option<Certificate<'_>> {
         let roots = self.roots.iter().filter_map(|root| Certificate::read(root));
         let mut issuers = roots.filter(|root| root.subject == read.issuer);
-        issuers.any(|issuer| {
-            is_signed(&self.algorithms, issuer.key, (read.signed, read.algorithm, read.signature))
-        })
+        let signed = (read.signed, read.algorithm, read.signature);
+        issuers.find(|issuer| is_signed(&self.algorithms, issuer.key, signed))
+    }
+
+    /// Looks in the lists for each certificate of a path.
+    fn look_along(&self, path: &webpki::VerifiedPath<'_>, now: Duration) -> Result<(), webpki::Error> {
+        let between = path.intermediate_certificates().map(|one| one.der());
+        let chain: Vec<CertificateDer<'_>> =
+            std::iter::once(path.end_entity().der()).chain(between).collect();
+        let read = |der: &CertificateDer<'_>| Certificate::read(der).map(|read| read.key.to_vec());
+        let of_root = self.roots.iter().filter_map(|root| Certificate::read(root));
+        let of_root = of_root.filter(|root| root.subject == path.anchor().subject.as_ref());
+        let roots: Vec<&[u8]> = of_root.map(|root| root.key).collect();
+        for (at, one) in chain.iter().enumerate() {
+            let Some(read_one) = Certificate::read(one) else { return Err(webpki::Error::BadDer) };
+            let above = chain.get(at + 1).and_then(read);
+            let keys: Vec<&[u8]> = above.as_deref().map_or(roots.clone(), |key| vec![key]);
+            let looks = keys.into_iter().map(|key| self.look(&read_one, key, now));
+            // Of roots of one name the one that signed the list counts.
+            let mut result = Err(webpki::Error::UnknownRevocationStatus);
+            for look in looks {
+                let is_forged = matches!(look, Err(webpki::Error::InvalidCrlSignatureForPublicKey));
+                result = look;
+                if !is_forged {
+                    break;
+                }
+            }
+            result?;
+        }
+        Ok(())
+    }
+
+    /// Looks in the lists for one certificate, whose issuer has this key.
+    fn look(&self, read: &Certificate<'_>, key: &[u8], now: Duration) -> Result<(), webpki::Error> {
+        if self.lists.is_empty() {
+            return Ok(());
+        }
+        let at = UnixTime::since_unix_epoch(now);
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let mut found = Err(webpki::Error::UnknownRevocationStatus);
+        for list in self.lists.iter().filter(|list| list.issuer == read.issuer) {
+            found = list.look(&self.algorithms, read.serial, key, now).map_err(|wrong| match wrong {
+                Wrong::Revoked => webpki::Error::CertRevoked,
+                Wrong::Expired => webpki::Error::CrlExpired { time: at, next_update: at },
+                Wrong::Forged => webpki::Error::InvalidCrlSignatureForPublicKey,
+            });
+            if matches!(found, Err(webpki::Error::CertRevoked)) {
+                return found;
+            }
+        }
+        found
     }
 
     /// For an authority that presents its own certificate, which webpki does not take: whether the roots
@@ -249,6 +321,11 @@ pub(super) fn is_signed(
     let Ok(key) = RawPublicKeyEntity::try_from(&key) else { return false };
     let mut fitting = algorithms.all.iter().filter(|one| one.signature_alg_id().as_ref() == algorithm);
     fitting.any(|one| key.verify_signature(*one, bytes, signature).is_ok())
+}
+
+fn failed(fault: &webpki::Error) -> Verdict {
+    let (number, words) = openssl_words(fault);
+    Verdict::Failed(number, words)
 }
 
 fn in_time(read: &Certificate<'_>, now: Duration) -> Verdict {
