@@ -1,6 +1,7 @@
 //! `plan`, `plan_default` and `enforce_plan`.
 
 use crate::harness::*;
+use std::time::{Duration, Instant};
 
 const ONLY: &str = "nginx knows no plans";
 
@@ -246,4 +247,65 @@ fn a_quota_holds_for_a_window_of_the_calendar() {
     assert_eq!((status, month.0, year.0), (429, 97, 0));
     assert!(wait.unwrap().parse::<u64>().unwrap().abs_diff(year.1) <= 1);
     server.wait_log("limiting requests by a quota of plan \"free\", client: 127.0.0.1, ");
+}
+
+/// Asks on so many connections at once, so many times a second on all of them together, for so long. How
+/// many requests passed, and within what time all of it happened.
+fn press(server: &Server, connections: u32, per_second: u32, time: Duration) -> (u64, Duration) {
+    let begun = Instant::now();
+    let gap = Duration::from_secs(1) * connections / per_second;
+    let passed = std::thread::scope(|scope| {
+        let client = |number: u32| {
+            scope.spawn(move || {
+                let mut client = server.client();
+                let mut passed = 0;
+                let mut due = begun + gap * number / connections;
+                while due < begun + time {
+                    std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                    due += gap;
+                    client.send("GET /f HTTP/1.1\r\nHost: a\r\n\r\n");
+                    passed += u64::from(client.recv().status() == 200);
+                }
+                passed
+            })
+        };
+        let clients: Vec<_> = (0..connections).map(client).collect();
+        clients.into_iter().map(|client| client.join().unwrap()).sum()
+    });
+    (passed, begun.elapsed())
+}
+
+const RATE: u32 = 500;
+const BURST: u32 = 200;
+
+fn two_shards() -> Server {
+    Setup::whole(&format!(
+        "worker_processes 2; daemon off; pid %%DIR%%/nginx.pid; error_log %%DIR%%/error.log crit; events {{ }}
+         http {{ access_log off; plan p {{ rate {RATE}r/s burst={BURST}; }} plan_default p;
+           server {{ listen 127.0.0.1:%%PORT%%; keepalive_requests 100000; enforce_plan on; root %%DIR%%/www; }} }}"
+    ))
+    .file("www/f", "x")
+    .start()
+}
+
+#[test]
+fn two_shards_let_no_more_in_than_rate_and_burst() {
+    if !only_octroi(ONLY) {
+        return;
+    }
+    let (passed, took) = press(&two_shards(), 64, 4 * RATE, Duration::from_millis(1500));
+    let most = f64::from(RATE) * took.as_secs_f64() + f64::from(BURST);
+    assert!(passed as f64 <= most, "{passed} in {took:?}");
+}
+
+/// By hand, on a machine that has nothing else to do: what may pass does, nearly all of it.
+#[test]
+#[ignore = "takes ten seconds and a quiet machine"]
+fn two_shards_let_nearly_all_of_it_in() {
+    let seconds = Duration::from_secs(10);
+    let (passed, took) = press(&two_shards(), 64, 2 * RATE, seconds);
+    let most = f64::from(RATE) * took.as_secs_f64() + f64::from(BURST);
+    let least = 0.97 * (f64::from(RATE) * seconds.as_secs_f64() + f64::from(BURST));
+    println!("{passed} of {most} in {took:?}");
+    assert!(passed as f64 <= most && passed as f64 >= least, "{passed} in {took:?}");
 }
