@@ -30,9 +30,16 @@ fn a_plan_has_one_bucket_across_locations() {
     let statuses =
         ["/a/f", "/b/f", "/a/f", "/b/f", "/a/f", "/free/f"].map(|target| server.get(target).status());
     assert_eq!(statuses, [200, 200, 200, 429, 429, 200]);
+    let page = server.get_with("/b/f", "Host: a\r\nAccept: text/html\r\n");
+    assert!(page.text().contains("<h1>429 Too Many Requests</h1>"), "{}", page.text());
     let refused = server.get("/b/f");
     assert_eq!(refused.get("Content-Type"), Some("application/problem+json"));
     assert!(refused.text().contains("\"status\":429"), "{}", refused.text());
+    assert!(
+        refused.text().contains("\"detail\":\"the requests of this caller come too fast\""),
+        "{}",
+        refused.text()
+    );
     assert_eq!(refused.get("RateLimit-Policy"), Some("\"rate\";q=1;w=60"));
     let wait: u64 = refused.get("Retry-After").unwrap().parse().unwrap();
     assert!((55..=63).contains(&wait), "{wait}");
@@ -46,7 +53,7 @@ fn a_plan_has_one_bucket_across_locations() {
     server.wait_log("limiting requests, excess: ");
     let line = server.log().lines().find(|line| line.contains("by plan")).unwrap().to_owned();
     assert!(line.contains("[error]") && line.contains(" by plan \"free\", client: 127.0.0.1, "), "{line}");
-    let lines = server.wait_lines("short.log", 8);
+    let lines = server.wait_lines("short.log", 9);
     assert_eq!(lines[0], "/a/f 200 free PASSED 1r/m 1 -");
     assert_eq!(lines[3], "/b/f 429 free REJECTED_RATE 1r/m 0 -");
     assert_eq!(lines[5], "/free/f 200 free - 1r/m - -");

@@ -10,6 +10,7 @@ use crate::features::limits::Thousandths;
 use crate::pipeline::answer::Answer;
 use crate::pipeline::exchange::Exchange;
 use crate::pipeline::limits::{Full, Held, Left, PlanSaid, PlanVerdict, ZoneHere};
+use crate::pipeline::problem::Problem;
 use crate::pipeline::step::{Flow, Phase, QuickStep};
 use crate::plan::builder::Builder;
 use std::net::IpAddr;
@@ -81,6 +82,12 @@ impl QuickStep for EnforcePlan {
         }
         super::told::tell(plan, x);
         let is_known = said.verdict != PlanVerdict::Unknown;
+        x.problem = Some(Box::new(Problem::new(match said.verdict {
+            PlanVerdict::Concurrency => "too many requests of this caller are under way",
+            PlanVerdict::Quota => "the quota of this caller is used up",
+            PlanVerdict::Unknown => "what is left of this caller's quota is not known at the moment",
+            PlanVerdict::Rate | PlanVerdict::Passed => "the requests of this caller come too fast",
+        })));
         Flow::Answer(Answer::Status(if is_known { TOO_MANY_REQUESTS } else { UNAVAILABLE }))
     }
 }
