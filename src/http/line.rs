@@ -117,7 +117,11 @@ fn unknown(buf: &[u8], start: usize, rest: &[u8]) -> Line {
 fn with_value(buf: &[u8], start: usize, colon: usize, known: Known, name: Name) -> Line {
     let Some((value, next)) = value(buf, start + colon + 1) else { return Line::More };
     let Some(next) = next else { return Line::Bad { at: value.end as usize } };
-    Line::Field { field: Field { name: Span::new(start, start + colon), value, known, hidden: false }, name, next }
+    Line::Field {
+        field: Field { name: Span::new(start, start + colon), value, known, hidden: false },
+        name,
+        next,
+    }
 }
 
 /// The value from `start` on, trimmed, and where the next line starts; `None` for that when the byte
