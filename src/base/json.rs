@@ -1,5 +1,9 @@
 //! JSON, as far as it is written here (RFC 8259).
 
+mod value;
+
+pub use value::Json;
+
 use std::fmt::Write as _;
 
 /// A string with its quotes (RFC 8259, 7).

@@ -20,6 +20,7 @@ pub mod headers;
 pub mod headers_more;
 pub mod http2;
 pub mod index;
+pub mod jwt;
 pub mod limits;
 pub mod map;
 pub mod mirror;
@@ -87,6 +88,7 @@ pub const ALL: &[&Feature] = &[
     &auth_request::FEATURE,
     // Behind the others: what these find out the ones before need not.
     &api_key::FEATURE,
+    &jwt::FEATURE,
     // Behind all that finds out who calls.
     &require::FEATURE,
     &limits::REQUESTS,

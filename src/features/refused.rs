@@ -23,7 +23,6 @@ const HEALTH: &str = "active health checks are not built yet";
 const HTTP3: &str = "HTTP/3 is not built yet";
 const IMAGES: &str = "image processing is not built";
 const INTERNALS: &str = "tuning of NGINX's own internals, which Octroi has not";
-const JWT: &str = "JSON Web Tokens are not built yet";
 const KEYVAL: &str = "key-value zones are not built yet";
 const LB: &str = "this way of balancing is not built yet";
 const LICENCE: &str = "Octroi has no licence to report";
@@ -124,15 +123,16 @@ pub const REFUSED: &[Refused] = &[
     no("auth_http_header", "ngx_mail_auth_http_module", MAIL),
     no("auth_http_pass_client_cert", "ngx_mail_auth_http_module", MAIL),
     no("auth_http_timeout", "ngx_mail_auth_http_module", MAIL),
-    no("auth_jwt", "ngx_http_auth_jwt_module", JWT),
-    no("auth_jwt_claim_set", "ngx_http_auth_jwt_module", JWT),
-    no("auth_jwt_header_set", "ngx_http_auth_jwt_module", JWT),
-    no("auth_jwt_key_cache", "ngx_http_auth_jwt_module", JWT),
-    no("auth_jwt_key_file", "ngx_http_auth_jwt_module", JWT),
-    no("auth_jwt_key_request", "ngx_http_auth_jwt_module", JWT),
-    no("auth_jwt_leeway", "ngx_http_auth_jwt_module", JWT),
-    no("auth_jwt_require", "ngx_http_auth_jwt_module", JWT),
-    no("auth_jwt_type", "ngx_http_auth_jwt_module", JWT),
+    no(
+        "auth_jwt_key_cache",
+        "ngx_http_auth_jwt_module",
+        "keys of files are read with the configuration, and those of auth_jwt_key_url are kept anyway",
+    ),
+    no(
+        "auth_jwt_key_request",
+        "ngx_http_auth_jwt_module",
+        "auth_jwt_key_url fetches keys beside the requests",
+    ),
     no("auth_ldap", "nginx-auth-ldap", AUTH),
     no("auth_ldap_cache_enabled", "nginx-auth-ldap", AUTH),
     no("auth_ldap_cache_expiration_time", "nginx-auth-ldap", AUTH),
@@ -1293,7 +1293,7 @@ mod tests {
             "content_by_lua_block",
             "stream",
             "brotli",
-            "auth_jwt",
+            "auth_jwt_key_request",
         ] {
             assert!(REFUSED.binary_search_by(|refused| refused.name.cmp(name)).is_ok(), "{name}");
         }

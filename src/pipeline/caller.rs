@@ -2,8 +2,10 @@
 //! credential names, or the subject of a token. A part of the exchange that costs a request without one
 //! a pointer.
 
+use super::token::Token;
 use super::veil::KeyHash;
 use crate::base::limits::SCRATCH_KEEP_BYTES;
+use std::rc::Rc;
 
 /// What separates groups where they are one text; no group's name holds it.
 pub const GROUP_SEPARATOR: u8 = b',';
@@ -83,6 +85,8 @@ struct Who {
     plan_name: Vec<u8>,
     issuer: Vec<u8>,
     subject: Vec<u8>,
+    /// The token that it came with, verified.
+    token: Option<Rc<Token>>,
     /// The hashes of the keys that the request came with, each with the number of its source.
     keys: Vec<(u16, KeyHash)>,
     /// The arguments that held keys, separated by `&`.
@@ -189,6 +193,16 @@ impl Caller {
         who.subject.extend_from_slice(subject);
     }
 
+    /// Notes the token that the request came with, verified.
+    pub fn set_token(&mut self, token: Rc<Token>) {
+        self.who.get_or_insert_default().token = Some(token);
+    }
+
+    /// The token that the request came with.
+    pub fn token(&self) -> Option<&Token> {
+        self.who.as_ref()?.token.as_deref()
+    }
+
     /// Adds a group that a token puts a known caller into, by its source's alias. One whose name could be
     /// taken for several, or for something else where it is shown, is left out.
     pub fn add_group(&mut self, alias: &[u8], group: &[u8]) {
@@ -247,6 +261,7 @@ impl Caller {
         who.plan_name.extend_from_slice(&theirs.plan_name);
         who.issuer.extend_from_slice(&theirs.issuer);
         who.subject.extend_from_slice(&theirs.subject);
+        who.token.clone_from(&theirs.token);
         who.keys.extend_from_slice(&theirs.keys);
         who.hidden.push_str(&theirs.hidden);
         self.method = other.method;
@@ -273,6 +288,7 @@ impl Who {
             }
         }
         self.plan = None;
+        self.token = None;
         self.keys.clear();
         self.hidden.clear();
     }

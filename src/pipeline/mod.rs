@@ -28,6 +28,7 @@ pub mod request_fields;
 pub mod settings;
 pub mod step;
 pub mod template;
+pub mod token;
 pub mod trace;
 pub mod type_set;
 pub mod upload;

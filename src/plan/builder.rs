@@ -136,6 +136,11 @@ impl<'a> Builder<'a> {
         self.origin.prefix.join(Path::new(text))
     }
 
+    /// A path of the configuration, made absolute against the folder of the configuration file.
+    pub fn beside_conf(&self, text: &str) -> PathBuf {
+        self.origin.conf.parent().unwrap_or(&self.origin.prefix).join(text)
+    }
+
     /// The addresses of a host's name. They are looked up once, by the master, when the configuration
     /// is read; the worker takes those.
     ///

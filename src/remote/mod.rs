@@ -5,5 +5,7 @@
 pub mod dns;
 pub mod fetch;
 pub mod files;
+pub mod https;
 pub mod ocsp;
 pub mod quota;
+pub mod refreshed;

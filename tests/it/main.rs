@@ -41,6 +41,7 @@ mod http2_frames;
 mod http2_smuggling;
 mod http2_tls;
 mod http2_tunnel;
+mod jwt;
 mod language;
 mod limits;
 mod listen;

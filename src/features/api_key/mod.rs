@@ -234,15 +234,13 @@ fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
 
 fn source(scope: &Scope<'_>, line: &Directive, word: &Word, text: &str) -> Result<Source, Diagnostic> {
     let name = text.strip_prefix('$').unwrap_or_default().to_ascii_lowercase();
-    let named = |prefix: &str| -> Option<Box<str>> {
+    let named = |prefix: &str| {
         let name = name.strip_prefix(prefix)?;
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         (!name.is_empty() && name.bytes().all(fits)).then(|| name.into())
     };
     // These two are read before anybody asks for keys.
-    if let Some(name) = named("http_")
-        && !matches!(&*name, "host" | "cookie")
-    {
+    if let Some(name) = named("http_").filter(|name: &Box<str>| !matches!(&**name, "host" | "cookie")) {
         return Ok(Source::Header(name));
     }
     named("arg_").map(Source::Argument).or_else(|| named("cookie_").map(Source::Cookie)).ok_or_else(|| {
