@@ -14,8 +14,6 @@ mod remote;
 mod sources;
 mod step;
 mod variables;
-#[cfg(test)]
-mod vectors;
 
 pub use step::ClaimName;
 
