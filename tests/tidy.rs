@@ -66,6 +66,8 @@ const CRATE_ROOMS: &[(&str, &[&str])] = &[
     // The data plane must not wait on it.
     // Its io traits alone, through which h2 reads and writes.
     ("tokio", &["src/control/", "src/remote/", "src/net/h2/transport.rs"]),
+    ("hyper", &["src/remote/"]),
+    ("redis", &["src/remote/"]),
 ];
 
 /// Files that may call `expect`, which states what a bug of our own would break; never what a file,

@@ -13,7 +13,7 @@ fn file() -> Book {
     Book::new(StoreSpec::File("/q".into()))
 }
 
-fn redis() -> Book {
+fn shared() -> Book {
     Book::new(StoreSpec::Redis("redis://r".into()))
 }
 
@@ -103,7 +103,7 @@ fn leases() {
 #[test]
 fn a_store_that_is_away() {
     let verdicts = |health, on_failure, limit| {
-        let book = redis();
+        let book = shared();
         book.set_health(health);
         let account = book.account(Window::Day, b"a").unwrap();
         let ask = || book.count(&account, &quota(limit, NOON, on_failure), NOON);
@@ -156,7 +156,7 @@ proptest! {
         let lease = lease_of(limit);
         let asked = quota(limit, NOON, OnFailure::Closed);
         let all: Vec<_> = (0..hosts).map(|_| {
-            let book = redis();
+            let book = shared();
             book.set_health(Health::Well);
             let account = book.account(Window::Day, b"a").unwrap();
             (book, account)

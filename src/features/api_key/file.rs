@@ -174,8 +174,11 @@ fn lines(
     Ok(())
 }
 
+/// A key: its hash, its consumer, when it expires.
+type Entry<'l> = (KeyHash, &'l [u8], u32);
+
 /// What a line says; `None` for an empty one and a comment.
-fn entry(line: &[u8]) -> Result<Option<(KeyHash, &[u8], u32)>, &'static str> {
+fn entry(line: &[u8]) -> Result<Option<Entry<'_>>, &'static str> {
     let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     let Some(first) = words.next().filter(|word| !word.starts_with(b"#")) else { return Ok(None) };
     let hash = parse_hash(first).ok_or("no SHA-256 of a key in hexadecimal")?;

@@ -23,7 +23,6 @@ use crate::plan::feature::{Feature, no_end};
 use crate::remote::files;
 use ahash::AHashMap;
 use file::KeyFile;
-use std::path::PathBuf;
 use std::sync::Arc;
 use table::{Filling, KeyTable, NEVER, parse_hash, show_hash};
 
@@ -119,7 +118,7 @@ fn http(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
     let mut files = Vec::new();
     for line in scope.here("api_key_file") {
         let Some(word) = line.args.first() else { continue };
-        let path = beside_conf(b, &word.text);
+        let path = b.beside_conf(&word.text);
         file::check(&path).map_err(|error| scope.error_at(line, word, error))?;
         let file = KeyFile::at(&path);
         if !files.iter().any(|known| Arc::ptr_eq(known, &file)) {
@@ -146,12 +145,6 @@ fn http(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
     let (consumers, by_name) = (all.all().to_vec(), all.places().clone());
     b.store::<Shared>().keys = Some(Arc::new(Keys { own, files, seen, consumers, by_name }));
     Ok(())
-}
-
-/// A relative path is beside the configuration.
-fn beside_conf(b: &Builder<'_>, text: &str) -> PathBuf {
-    let origin = b.origin();
-    origin.conf.parent().unwrap_or(&origin.prefix).join(text)
 }
 
 /// The keys in the blocks of consumers.
@@ -203,6 +196,7 @@ fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
     if realm.text == "off" && line.args.len() == 1 {
         return Ok(());
     }
+    b.gateway();
     let forward = scope.flag("auth_api_key_forward", false)?;
     let from = match line.args.get(1) {
         None => DEFAULT_SOURCE,
@@ -234,13 +228,15 @@ fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
 
 fn source(scope: &Scope<'_>, line: &Directive, word: &Word, text: &str) -> Result<Source, Diagnostic> {
     let name = text.strip_prefix('$').unwrap_or_default().to_ascii_lowercase();
-    let named = |prefix: &str| {
+    let named = |prefix: &str| -> Option<Box<str>> {
         let name = name.strip_prefix(prefix)?;
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         (!name.is_empty() && name.bytes().all(fits)).then(|| name.into())
     };
     // These two are read before anybody asks for keys.
-    if let Some(name) = named("http_").filter(|name: &Box<str>| !matches!(&**name, "host" | "cookie")) {
+    if let Some(name) = named("http_")
+        && !matches!(&*name, "host" | "cookie")
+    {
         return Ok(Source::Header(name));
     }
     named("arg_").map(Source::Argument).or_else(|| named("cookie_").map(Source::Cookie)).ok_or_else(|| {

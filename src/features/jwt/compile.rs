@@ -89,6 +89,7 @@ pub fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic
     let requirements = requirements.collect::<Result<_, _>>()?;
     let realm = b.template(realm)?;
     consumer::challenges(b, Scheme::Bearer, &realm);
+    b.gateway();
     // Where callers show who they are, nobody else says who they are.
     b.veil();
     let claim = |name| scope.word(name).filter(|claim| *claim != "off").map(ClaimName::new);

@@ -58,6 +58,7 @@ fn location(scope: &Scope<'_>, b: &mut Builder<'_>) -> Result<(), Diagnostic> {
     let lines = scope.all("require").into_iter().map(|line| compile(scope, line));
     let lines: Box<[Line]> = lines.collect::<Result<_, _>>()?;
     if !lines.is_empty() {
+        b.gateway();
         b.quick(Phase::Admit, Require { lines, challenges: challenges.into() });
     }
     Ok(())
