@@ -3,7 +3,7 @@
 mod common;
 
 use aws_lc_rs::hmac;
-use common::{plan, with_exchange};
+use common::{plan, plan_with, with_exchange};
 use criterion::{Criterion, criterion_group, criterion_main};
 use octroi::base::base64;
 use octroi::base::buffer::Buffer;
@@ -79,11 +79,7 @@ fn tokens(c: &mut Criterion) {
         base64::encode_url(bytes, &mut out);
         String::from_utf8(out).expect("digits")
     };
-    let folder = std::env::temp_dir().join(format!("octroi-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder for the keys");
-    let file = folder.join("keys.json");
     let set = format!("{{\"keys\":[{{\"kty\":\"oct\",\"k\":\"{}\"}}]}}", encoded(SECRET));
-    std::fs::write(&file, set).expect("the keys are written");
     let claims = "{\"iss\":\"https://id.example.com\",\"sub\":\"248289761001\",\"aud\":\"api\",\"exp\":4000000000,\"nbf\":1000000000,\"iat\":1000000000,\"jti\":\"7f3c2b1a-90ab-4cde-8f01-23456789abcd\",\"scope\":\"ads:read ads:write\",\"azp\":\"mobile\"}";
     let front = format!("{}.{}", encoded(b"{\"alg\":\"HS256\",\"typ\":\"JWT\"}"), encoded(claims.as_bytes()));
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, SECRET), front.as_bytes());
@@ -91,11 +87,10 @@ fn tokens(c: &mut Criterion) {
         "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {front}.{}\r\n\r\n",
         encoded(tag.as_ref())
     );
-    let plan = plan(&format!(
-        "server {{ listen 8080; location / {{ auth_jwt x; auth_jwt_key_file {}; auth_jwt_audience api;
-           auth_jwt_issuer https://id.example.com; return 200; }} }}",
-        file.display()
-    ));
+    let http =
+        "server { listen 8080; location / { auth_jwt x; auth_jwt_key_file keys.json; auth_jwt_audience api;
+       auth_jwt_issuer https://id.example.com; return 200; } }";
+    let plan = plan_with(http, &[("/conf/keys.json", set)]);
     with_exchange(&plan, "/", |x| {
         read(x, &head);
         c.bench_function("a token that is known", |b| {
@@ -105,7 +100,6 @@ fn tokens(c: &mut Criterion) {
             });
         });
     });
-    let _ = std::fs::remove_dir_all(&folder);
 }
 
 criterion_group!(benches, keys, tokens);

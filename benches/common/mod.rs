@@ -55,7 +55,18 @@ Connection: keep-alive\r\n\
 /// # Panics
 /// With the diagnostic, when the text is refused.
 pub fn plan(http: &str) -> Arc<Plan> {
+    plan_with(http, &[])
+}
+
+/// Compiles what stands in `http {}`, beside files of these names and texts.
+///
+/// # Panics
+/// With the diagnostic, when the text is refused.
+pub fn plan_with(http: &str, beside: &[(&str, String)]) -> Arc<Plan> {
     let mut files = Snapshot::default();
+    for (name, text) in beside {
+        files.insert(name, text.clone());
+    }
     files.insert(CONF, format!("events {{ worker_connections 8192; }} http {{ {http} }}"));
     let origin =
         Origin { conf: CONF.into(), prefix: "/conf".into(), globals: String::new(), error_log: None };
