@@ -21,7 +21,9 @@ impl Dir {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("octroi-it-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
+        // One that a run which was killed has left behind, under the number of this process, is not ours.
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         give_to_nobody(&path);
         Dir(path)
